@@ -1,0 +1,1 @@
+"""Export of boats: a run folder in, one verified ONNX file out."""

@@ -1,0 +1,135 @@
+"""An exported model, ready to classify photos: `Classifier("boats.onnx").predict("photo.jpg")`."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from boats_runtime.errors import ModelError
+from boats_runtime.metadata import ModelMetadata
+from boats_runtime.preprocess import decode
+from boats_runtime.providers import open_session
+
+INPUT = "image"
+OUTPUTS = ("probabilities", "label")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A label and its probability, 0 to 1."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one photo.
+
+    Attributes:
+        top: All classes, the likeliest first.
+        latency_ms: From pixels to probabilities, without decoding, in milliseconds.
+    """
+
+    top: tuple[Score, ...]
+    latency_ms: float
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.top[0].label
+
+    @property
+    def score(self) -> float:
+        """The probability of the likeliest class, 0 to 1."""
+        return self.top[0].score
+
+
+class Classifier:
+    """An exported model on a proved provider.
+
+    Args:
+        model: A file written by `boats-export`.
+        provider: `auto`, `cpu` or `cuda`.
+
+    Attributes:
+        metadata: What the file says of itself.
+        provider: The provider that runs it.
+        provider_reason: Why that one.
+
+    Raises:
+        ModelError: The file is missing, is no ONNX model, or was not written by `boats-export`.
+        ProviderError: The provider is not there or does not run this model.
+    """
+
+    def __init__(self, model: str | Path, provider: str = "auto") -> None:
+        path = Path(model)
+        if not path.is_file():
+            raise ModelError(f"{path}: no such model file")
+        active = open_session(path, provider)
+        self._session = active.session
+        self.provider = active.provider
+        self.provider_reason = active.reason
+        try:
+            self.metadata = ModelMetadata.from_properties(
+                self._session.get_modelmeta().custom_metadata_map
+            )
+            self._check_interface()
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+
+    def predict(self, photo: str | Path | bytes | Image.Image) -> Prediction:
+        """Classifies one photo.
+
+        Args:
+            photo: A file's path, the bytes of one, or an image that Pillow decoded.
+
+        Raises:
+            ImageError: The photo can't be decoded.
+        """
+        if isinstance(photo, str):
+            photo = Path(photo)
+        image = photo if isinstance(photo, Image.Image) else decode(photo)
+        pixels = self.metadata.preprocessing.apply(image)[np.newaxis]
+        started = time.perf_counter()
+        probabilities, labels = self.run(pixels)
+        latency_ms = (time.perf_counter() - started) * 1000
+        order = np.argsort(-probabilities[0], kind="stable")
+        # The file's own label leads, also where two probabilities are equal.
+        first = int(labels[0])
+        ranked = [first, *(int(index) for index in order if index != first)]
+        names = self.metadata.labels
+        top = tuple(Score(names[index], float(probabilities[0, index])) for index in ranked)
+        return Prediction(top, latency_ms)
+
+    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Runs the model on ready pixels.
+
+        Args:
+            pixels: `(N, height, width, 3) uint8` RGB, as `Preprocessing.apply` makes them.
+
+        Returns:
+            Probabilities `(N, K) float32`, and indices into `metadata.labels` `(N,) int64`.
+        """
+        probabilities, labels = self._session.run(list(OUTPUTS), {INPUT: pixels})
+        return probabilities, labels
+
+    def _check_interface(self) -> None:
+        size = self.metadata.preprocessing
+        inputs = [(node.name, node.type, node.shape[1:]) for node in self._session.get_inputs()]
+        if inputs != [(INPUT, "tensor(uint8)", [size.height, size.width, 3])]:
+            raise ModelError(f"its input is not {INPUT} (N, {size.height}, {size.width}, 3) uint8")
+        outputs = {node.name: (node.type, node.shape[1:]) for node in self._session.get_outputs()}
+        classes = len(self.metadata.labels)
+        expected: tuple[tuple[str, list[int]], ...] = (
+            ("tensor(float)", [classes]),
+            ("tensor(int64)", []),
+        )
+        if outputs != dict(zip(OUTPUTS, expected, strict=True)):
+            raise ModelError(
+                f"its outputs are not probabilities (N, {classes}) float32 "
+                "and label (N,) int64"
+            )

@@ -1,0 +1,74 @@
+"""What the commands share: errors become one line and an exit code, missing extras are named."""
+
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from boats_runtime.errors import BoatsError, OutputError, UsageError
+
+INTERRUPTED = 130
+
+
+def new_app(command: str) -> typer.Typer:
+    """Makes the Typer application of a command.
+
+    Every option can also be given by an environment variable: `BOATS_TRAIN_SEED` is `--seed` of
+    `boats-train`.
+    """
+    return typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "auto_envvar_prefix": command.upper().replace("-", "_"),
+        },
+    )
+
+
+def run(app: typer.Typer, command: str) -> NoReturn:
+    """Runs a command to its exit code; the user's mistakes end in one line on stderr.
+
+    A `BoatsError` exits with its own code, a failed read or write with that of `OutputError`, an
+    interrupt with 130; a closed pipe ends quietly, as `head` expects.
+    """
+    # Pillow warns of what `decode` reports as the photo's own error.
+    warnings.filterwarnings("ignore", module="PIL")
+    try:
+        app(prog_name=command)
+    except BoatsError as error:
+        _fail(command, str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader left. Python would complain while flushing stdout at exit: give it a sink.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(command, f"{where}{error.strerror or error}", OutputError.exit_code)
+    except KeyboardInterrupt:
+        _fail(command, "interrupted", INTERRUPTED)
+    sys.exit(0)
+
+
+def require_extra(command: str, extra: str, modules: Sequence[str]) -> None:
+    """Checks that an extra is installed.
+
+    Raises:
+        UsageError: A module of the extra can't be found; the message is the line to type.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{command} needs {', '.join(missing)}, which this installation lacks: "
+            f"pip install 'boats[{extra}]'"
+        )
+
+
+def _fail(command: str, message: str, exit_code: int) -> NoReturn:
+    print(f"{command}: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(exit_code)

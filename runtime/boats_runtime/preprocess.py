@@ -1,0 +1,153 @@
+"""The one preprocessing: a photo file becomes the uint8 pixels that every model of boats takes.
+
+Training, calibration, export and prediction all call `decode` and `Preprocessing.apply`; nothing
+else in the project opens or resizes a photo. Normalisation by `mean` and `std` is not done here: it
+is part of the network, so that the exported file takes the pixels as they are.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from boats_runtime.errors import ImageError, ModelError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""Image formats that are opened, whatever the file's name says."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+"""File names that count as photos when a folder is read."""
+
+MAX_PIXELS = 89_478_485
+"""Largest photo that is decoded, Pillow's own limit; more is taken for a decompression bomb."""
+
+MAX_SIDE = 8192
+
+# https://docs.pytorch.org/vision/stable/models.html: all classification weights of torchvision
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes the input of a network.
+
+    Attributes:
+        height: Rows of the network's input, 1 to 8192.
+        width: Columns of the network's input, 1 to 8192.
+        mean: Mean of each channel in [0, 1], subtracted inside the network.
+        std: Standard deviation of each channel in [0, 1], divided by inside the network.
+        resampling: Always `bilinear`: Pillow's triangle filter, antialiased when shrinking.
+        color: Always `RGB`.
+        exif: Always true: the photo is turned as its EXIF orientation says.
+
+    Raises:
+        ModelError: A value is out of its range.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    resampling: str = "bilinear"
+    color: str = "RGB"
+    exif: bool = True
+
+    def __post_init__(self) -> None:
+        for name, side in (("height", self.height), ("width", self.width)):
+            if type(side) is not int or not 1 <= side <= MAX_SIDE:
+                raise ModelError(f"preprocessing: {name} is {side!r}, not 1 to {MAX_SIDE}")
+        for name, values, low in (("mean", self.mean, 0.0), ("std", self.std, 1e-6)):
+            if len(values) != 3 or not all(
+                isinstance(value, float) and low <= value <= 1 for value in values
+            ):
+                raise ModelError(f"preprocessing: {name} is {values!r}, not 3 numbers up to 1")
+        fixed = (self.resampling, self.color, self.exif)
+        if fixed != ("bilinear", "RGB", True):
+            raise ModelError(f"preprocessing: only bilinear RGB with EXIF is known, not {fixed!r}")
+
+    @classmethod
+    def from_json(cls, value: object) -> "Preprocessing":
+        """Reads what `dataclasses.asdict` wrote.
+
+        Raises:
+            ModelError: A key is missing or unknown, or a value is out of its range.
+        """
+        keys = set(cls.__dataclass_fields__)
+        if not isinstance(value, dict) or set(value) != keys:
+            raise ModelError(f"preprocessing: expected the keys {', '.join(sorted(keys))}")
+        fields: dict[str, Any] = dict(value)
+        for name in ("mean", "std"):
+            if not isinstance(fields[name], list):
+                raise ModelError(f"preprocessing: {name} is not a list")
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+    def apply(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Turns a decoded photo into the network's input.
+
+        Args:
+            image: A photo in any mode of Pillow.
+
+        Returns:
+            Pixels `(height, width, 3) uint8`, RGB, 0 to 255.
+
+        Raises:
+            ImageError: The photo's pixels have no defined range.
+        """
+        rgb = to_rgb(ImageOps.exif_transpose(image))
+        # Stretched, never cropped: a boat fills the photo from end to end.
+        resized = rgb.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        return np.asarray(resized, dtype=np.uint8)
+
+
+def decode(source: Path | bytes | BinaryIO) -> Image.Image:
+    """Opens a photo and decodes it whole, so that a truncated file fails here.
+
+    Args:
+        source: A file, the bytes of one, or a stream open for reading.
+
+    Returns:
+        The first frame, in its own mode and not yet turned by its EXIF orientation.
+
+    Raises:
+        ImageError: Not a photo of a known format, broken, too large, or not readable.
+    """
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        image = Image.open(stream, formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
+        image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"too many pixels, more than {MAX_PIXELS:,}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except OSError as error:
+        raise ImageError(f"can't be read: {error.strerror or error}") from error
+    except (ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
+        # What Pillow's parsers raise on damaged files besides OSError.
+        raise ImageError(f"broken image: {error}") from error
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts a photo of any mode to RGB; transparency is laid on white, as viewers show it.
+
+    Raises:
+        ImageError: Floating-point pixels, which have no defined range.
+    """
+    if image.mode == "F":
+        raise ImageError("floating-point pixels have no defined range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16-bit grey: I;16, or I in older Pillow
+        grey = np.asarray(image, dtype=np.int64) >> 8
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

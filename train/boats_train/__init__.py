@@ -1,0 +1,1 @@
+"""Training of boats: a folder of photos in, a run folder out."""
