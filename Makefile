@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: help demo test check format requirements clean
+.PHONY: help demo test check format hooks requirements clean
 
 help:
 	@echo "make demo          draw a picture set, train, export, predict"
 	@echo "make test          run the tests"
 	@echo "make check         formatting, lint, import direction, types"
 	@echo "make format        format the code"
+	@echo "make hooks         check before every commit"
 	@echo "make requirements  pin the newest versions"
 	@echo "make clean         remove what make made"
 
@@ -31,6 +32,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: $(READY)
+	$(BIN)/pre-commit install
 
 # No index addresses in these files: they install from whatever index the machine is set up for.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
