@@ -65,6 +65,7 @@ def compare(model: Path, run: Run, photos: Sequence[Path]) -> Parity:
         DataError: None of the photos can be decoded.
     """
     classifier = Classifier(model, "cpu")
+    names = classifier.metadata.labels
     count = equal = 0
     largest = 0.0
     with torch.inference_mode():
@@ -72,8 +73,11 @@ def compare(model: Path, run: Run, photos: Sequence[Path]) -> Parity:
             features = run.network(torch.from_numpy(pixels)).numpy()
             expected = run.estimator.predict_proba(features)
             probabilities, labels = classifier.run(pixels)
-            equal += int(np.sum(labels == run.estimator.predict(features)))
-            largest = max(largest, float(np.max(np.abs(probabilities - expected))))
+            pairs = zip(labels, run.estimator.predict(features), strict=True)
+            equal += sum(names[mine] == run.classes[its] for mine, its in pairs)
+            # NumPy's maximum keeps a NaN, Python's max would drop it.
+            difference = np.max(np.abs(probabilities - expected))
+            largest = float(np.maximum(largest, difference))
             count += len(pixels)
     if not count:
         raise DataError(f"none of the {len(photos)} photos to verify the export on can be read")

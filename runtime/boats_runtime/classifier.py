@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,17 +120,23 @@ class Classifier:
 
     def _check_interface(self) -> None:
         size = self.metadata.preprocessing
-        inputs = [(node.name, node.type, node.shape[1:]) for node in self._session.get_inputs()]
-        if inputs != [(INPUT, "tensor(uint8)", [size.height, size.width, 3])]:
+        inputs = [_signature(node) for node in self._session.get_inputs()]
+        if inputs != [(INPUT, "tensor(uint8)", [None, size.height, size.width, 3])]:
             raise ModelError(f"its input is not {INPUT} (N, {size.height}, {size.width}, 3) uint8")
-        outputs = {node.name: (node.type, node.shape[1:]) for node in self._session.get_outputs()}
+        outputs = sorted(_signature(node) for node in self._session.get_outputs())
         classes = len(self.metadata.labels)
-        expected: tuple[tuple[str, list[int]], ...] = (
-            ("tensor(float)", [classes]),
-            ("tensor(int64)", []),
-        )
-        if outputs != dict(zip(OUTPUTS, expected, strict=True)):
+        probabilities, label = OUTPUTS
+        expected = [
+            (label, "tensor(int64)", [None]),
+            (probabilities, "tensor(float)", [None, classes]),
+        ]
+        if outputs != expected:
             raise ModelError(
-                f"its outputs are not probabilities (N, {classes}) float32 "
-                "and label (N,) int64"
+                f"its outputs are not probabilities (N, {classes}) float32 and label (N,) int64"
             )
+
+
+def _signature(node: Any) -> tuple[str, str, list[int | None]]:
+    """Returns a value's name, type and shape; None for a side that is not fixed."""
+    shape = [side if isinstance(side, int) else None for side in node.shape]
+    return node.name, node.type, shape

@@ -1,7 +1,7 @@
 """What the commands share: errors become one line and an exit code, missing extras are named."""
 
 import importlib.util
-import os
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -39,14 +39,20 @@ def run(app: typer.Typer, command: str) -> NoReturn:
     """
     # Pillow warns of what `decode` reports as the photo's own error.
     warnings.filterwarnings("ignore", module="PIL")
+    # A file's name need not be text in the terminal's encoding.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name=command)
     except BoatsError as error:
         _fail(command, str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader left. Python would complain while flushing stdout at exit: give it a sink.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as stop:
+        # Typer has met a closed pipe and an interrupt before this function can.
+        if isinstance(stop.__context__, BrokenPipeError):
+            sys.exit(0)
+        if stop.code == INTERRUPTED:
+            _fail(command, "interrupted", INTERRUPTED)
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(command, f"{where}{error.strerror or error}", OutputError.exit_code)

@@ -6,13 +6,14 @@ is part of the network, so that the exported file takes the pixels as they are.
 """
 
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from boats_runtime.errors import ImageError, ModelError
 
@@ -26,6 +27,29 @@ MAX_PIXELS = 89_478_485
 """Largest photo that is decoded, Pillow's own limit; more is taken for a decompression bomb."""
 
 MAX_SIDE = 8192
+
+# What Pillow's parsers raise on damaged files besides OSError.
+_DAMAGE = (
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+
+# https://exiftool.org/TagNames/EXIF.html: Orientation, from the photo as stored to upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # https://docs.pytorch.org/vision/stable/models.html: all classification weights of torchvision
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -99,7 +123,7 @@ class Preprocessing:
         Raises:
             ImageError: The photo's pixels have no defined range.
         """
-        rgb = to_rgb(ImageOps.exif_transpose(image))
+        rgb = to_rgb(turn(image))
         # Stretched, never cropped: a boat fills the photo from end to end.
         resized = rgb.resize((self.width, self.height), Image.Resampling.BILINEAR)
         return np.asarray(resized, dtype=np.uint8)
@@ -119,20 +143,34 @@ def decode(source: Path | bytes | BinaryIO) -> Image.Image:
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        image = Image.open(stream, formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
-        image.load()
+        # Pillow keeps a file open for its further frames, or when it is broken; `with` closes it.
+        with Image.open(stream, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
+            image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"too many pixels, more than {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except OSError as error:
         raise ImageError(f"can't be read: {error.strerror or error}") from error
-    except (ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
-        # What Pillow's parsers raise on damaged files besides OSError.
+    except _DAMAGE as error:
         raise ImageError(f"broken image: {error}") from error
     return image
+
+
+def turn(image: Image.Image) -> Image.Image:
+    """Turns a photo upright, as its EXIF orientation says; damaged EXIF counts as none.
+
+    `ImageOps.exif_transpose` turns the same way, but reads and rewrites all of the EXIF, and fails
+    on photos whose other tags are malformed.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, *_DAMAGE):
+        return image
+    method = _TURNS.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

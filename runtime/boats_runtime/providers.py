@@ -41,7 +41,8 @@ def import_onnxruntime() -> Any:
     """Imports ONNX Runtime, of which exactly one wheel must be installed.
 
     Raises:
-        ProviderError: None is installed, or two, which overwrite each other's files.
+        ProviderError: None is installed, or what is left when one of two is removed, or two, which
+            overwrite each other's files.
     """
     installed = [wheel for wheel in _WHEELS if _is_installed(wheel)]
     if len(installed) > 1:
@@ -54,8 +55,15 @@ def import_onnxruntime() -> Any:
         raise ProviderError(
             "ONNX Runtime is not installed: pip install 'boats[cpu]', or 'boats[gpu]' for CUDA"
         )
-    import onnxruntime  # noqa: PLC0415 (its absence is reported above)
+    try:
+        import onnxruntime  # noqa: PLC0415 (its absence is reported above)
 
+        onnxruntime.InferenceSession  # noqa: B018 (a gutted folder imports, and is empty)
+    except (ImportError, AttributeError) as error:
+        raise ProviderError(
+            f"ONNX Runtime is installed but broken ({error}): pip uninstall -y onnxruntime "
+            "onnxruntime-gpu, then pip install 'boats[cpu]' or 'boats[gpu]'"
+        ) from error
     return onnxruntime
 
 

@@ -1,6 +1,12 @@
 """torchvision's classification networks as feature extractors, with their weights."""
 
-import urllib.error
+import contextlib
+import difflib
+import http.client
+import pickle
+import re
+import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,15 @@ from torch import nn
 
 _HEADS = ("fc", "classifier", "head", "heads")
 """What torchvision's networks call the layers behind the pooling."""
+
+_OPTIONS: dict[str, dict[str, bool]] = {
+    # Their ImageNet weights expect pixels scaled to -1 to 1; torchvision sets this beside them.
+    name: {"transform_input": True, "aux_logits": False, "init_weights": False}
+    for name in ("googlenet", "inception_v3")
+}
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+"""Keys as in DenseNet's ImageNet files; torchvision renames them when it loads those."""
 
 
 class DownloadError(UsageError):
@@ -37,13 +52,12 @@ def build_backbone(name: str) -> nn.Module:
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        close = [other for other in known if other.startswith(name[:6])] or ["resnet50"]
+        close = difflib.get_close_matches(name, known, 6, 0.5) or ["resnet50"]
         raise UsageError(
             f"--backbone {name}: not a classification network of torchvision; "
-            f"there are {', '.join(close[:6])} and more"
+            f"there are {', '.join(close)} and more"
         )
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    network: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     if isinstance(getattr(network, "avgpool", None), nn.Module):
         network.avgpool = nn.AdaptiveAvgPool2d(1)
     head = next(attribute for attribute in _HEADS if hasattr(network, attribute))
@@ -70,7 +84,7 @@ def load_weights(backbone: nn.Module, name: str, weights: str) -> None:
     source = f"the ImageNet weights of {name}" if weights == "imagenet" else weights
     state = _imagenet_state(name) if weights == "imagenet" else read_state(Path(weights))
     try:
-        missing, unexpected = backbone.load_state_dict(state, strict=False)
+        missing, unexpected = load_state(backbone, state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise DataError(f"{source}: not weights of {name}: {reason}") from error
@@ -82,6 +96,29 @@ def load_weights(backbone: nn.Module, name: str, weights: str) -> None:
         raise DataError(f"{source}: not weights of {name}: it {verb} {key}")
 
 
+def load_state(
+    backbone: nn.Module, state: Mapping[str, torch.Tensor]
+) -> tuple[list[str], list[str]]:
+    """Loads a state dict in place, as far as its keys fit.
+
+    Args:
+        backbone: A torchvision network, with or without its head.
+        state: Its state dict, of any age, from any file format.
+
+    Returns:
+        The keys that the state dict lacks, and those that the network does not have.
+
+    Raises:
+        RuntimeError: A tensor has another shape than the network's.
+    """
+    renamed = OrderedDict((_OLD_DENSENET.sub(r"\1\2", key), state[key]) for key in state)
+    # torch.save keeps each module's version and safetensors does not; MNASNet insists on its own.
+    versions = {"": {"version": backbone._version}} | getattr(state, "_metadata", {})
+    renamed._metadata = versions  # type: ignore[attr-defined]
+    missing, unexpected = backbone.load_state_dict(renamed, strict=False)
+    return missing, unexpected
+
+
 def download_weights(weights: torchvision.models.WeightsEnum) -> Mapping[str, torch.Tensor]:
     """Fetches torchvision's weights, hash checked, with a progress bar; cached in `$TORCH_HOME`.
 
@@ -89,10 +126,18 @@ def download_weights(weights: torchvision.models.WeightsEnum) -> Mapping[str, to
         DownloadError: The download failed or its hash is wrong; says what to do instead.
     """
     try:
-        state: Mapping[str, torch.Tensor] = weights.get_state_dict(
-            progress=True, check_hash=True, weights_only=True
-        )
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        # torch.hub prints what it downloads, and stdout is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            state: Mapping[str, torch.Tensor] = weights.get_state_dict(
+                progress=True, check_hash=True, weights_only=True
+            )
+    except (
+        OSError,  # urllib's URLError too
+        http.client.HTTPException,
+        RuntimeError,  # the hash is wrong
+        EOFError,
+        pickle.UnpicklingError,  # a cached file is damaged
+    ) as error:
         raise DownloadError(
             f"the ImageNet weights could not be downloaded from {weights.url} ({error}); "
             "give --weights PATH with a state dict, or --weights none for random ones"
@@ -115,10 +160,13 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"--weights {path}: not a file of weights: {reason}") from error
+        # PyTorch's own words would have the user load it with the code in it.
+        raise DataError(
+            f"--weights {path}: not a file of weights: only tensors are read, from .safetensors or "
+            "as torch.save writes a state dict"
+        ) from error
     if not isinstance(state, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
         raise DataError(f"--weights {path}: not a state dict (names to tensors)")
     return state
@@ -138,9 +186,8 @@ def _behind_pooling(head: nn.Module) -> nn.Module:
     """Keeps of a head only what belongs to the features: a norm and a flatten before its layers."""
     if not isinstance(head, nn.Sequential):
         return nn.Identity()
-    if any(
-        isinstance(layer, nn.AdaptiveAvgPool2d) for layer in head
-    ):  # SqueezeNet pools its logits
-        return nn.AdaptiveAvgPool2d(1)
     flatten = [index for index, layer in enumerate(head) if isinstance(layer, nn.Flatten)]
-    return head[: flatten[0] + 1] if flatten else nn.Identity()
+    if flatten:
+        return head[: flatten[0] + 1]
+    pools = any(isinstance(layer, nn.AdaptiveAvgPool2d) for layer in head)
+    return nn.AdaptiveAvgPool2d(1) if pools else nn.Identity()  # SqueezeNet pools its logits

@@ -1,15 +1,17 @@
 """`boats-train`: a folder of photos in, a run folder out."""
 
+import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
 import typer
-from boats_runtime import command
-from boats_runtime.errors import ImageError
 
+from boats_runtime import command
+from boats_runtime.errors import ImageError, UsageError
 from boats_train.config import TrainConfig, parse_image_size
 
 if TYPE_CHECKING:
@@ -17,7 +19,24 @@ if TYPE_CHECKING:
     from boats_train.training import TrainingResult
 
 COMMAND = "boats-train"
-MODULES = ("torch", "torchvision", "sklearn", "skops", "safetensors", "rich")
+MODULES = (
+    "matplotlib", "rich", "safetensors", "scipy", "sklearn", "skops", "tensorboard", "torch",
+    "torchvision",
+)  # fmt: skip
+
+
+class Schedule(NamedTuple):
+    """Defaults of `--lr`, `--epochs` and `--batch-size`."""
+
+    rate: float
+    epochs: int
+    batch: int
+
+
+NO_EPOCHS = Schedule(0.0, 0, 0)
+HEAD = Schedule(1e-4, 100, 128)
+CNN = Schedule(1e-3, 10, 128)
+"""As the report has them, with Adam's own learning rate."""
 
 app = command.new_app(COMMAND)
 
@@ -30,25 +49,103 @@ def train(
     demo: Annotated[
         bool, typer.Option("--demo", help="Draw a small picture set into --data and use it.")
     ] = False,
-    model: Annotated[Literal["svm"], typer.Option(help="What is fitted.")] = "svm",
+    model: Annotated[
+        Literal["svm", "finetune", "cnn"],
+        typer.Option(help="An SVM or a linear head on the backbone's features, or the small CNN."),
+    ] = "svm",
     backbone: Annotated[
-        str, typer.Option(help="Any classification network of torchvision.")
-    ] = "resnet50",
+        str | None,
+        typer.Option(help="Any classification network of torchvision.", show_default="resnet50"),
+    ] = None,
     weights: Annotated[
-        str, typer.Option(help="imagenet, none (random), or the PATH of a state dict.")
-    ] = "imagenet",
+        str | None,
+        typer.Option(
+            help="imagenet, none (random), or the PATH of a state dict.", show_default="imagenet"
+        ),
+    ] = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", help="Take the network of this run instead.")
+    ] = None,
     image_size: Annotated[
-        str, typer.Option(help="Height and width of the network's input.")
-    ] = "240x800",
+        str | None,
+        typer.Option(
+            help="Height and width of the network's input.", show_default="240x800; cnn: 30x100"
+        ),
+    ] = None,
+    tune: Annotated[
+        Literal["auto", "off"],
+        typer.Option(help="svm: search for the best setting, or take the report's."),
+    ] = "auto",
+    groups: Annotated[
+        str,
+        typer.Option(
+            help="svm: regular expression on file names; photos of a group are held out together.",
+            show_default="a leading date",
+        ),
+    ] = "",
+    lr: Annotated[
+        float | None,
+        typer.Option(help="finetune, cnn: learning rate.", show_default="1e-4; cnn: 1e-3"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="finetune, cnn.", show_default="100; cnn: 10")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="finetune, cnn: photos a step.", show_default="128")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same training was interrupted.")
+    ] = False,
+    cache: Annotated[
+        str,
+        typer.Option(help="Folder of features already computed, or none.", show_default="~/.cache"),
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder that collects the runs.")] = Path("runs"),
 ) -> None:
     """Train a classifier on a folder of photos."""
-    height, width = parse_image_size(image_size)
-    config = TrainConfig(str(data), model, backbone, weights, height, width, seed)
     command.require_extra(COMMAND, "train", MODULES)
+    if from_run:
+        from boats_train.run import read_config
+
+        if backbone or weights or image_size:
+            raise UsageError("--from brings its backbone, weights and image size: leave those out")
+        earlier = read_config(from_run)
+        backbone, weights = earlier.backbone, "none"
+        image_size = f"{earlier.height}x{earlier.width}"
+    if model == "cnn" and (backbone or weights):
+        raise UsageError("--model cnn has no backbone: leave --backbone and --weights out")
+    defaults = {"svm": NO_EPOCHS, "finetune": HEAD, "cnn": CNN}[model]
+    height, width = parse_image_size(image_size or ("30x100" if model == "cnn" else "240x800"))
+    config = TrainConfig(
+        data=str(data),
+        model=model,
+        backbone="small_cnn" if model == "cnn" else backbone or "resnet50",
+        weights="none" if model == "cnn" else weights or "imagenet",
+        height=height,
+        width=width,
+        seed=seed,
+        tune=tune == "auto",
+        groups=groups,
+        rate=defaults.rate if lr is None else lr,
+        epochs=defaults.epochs if epochs is None else epochs,
+        batch=defaults.batch if batch_size is None else batch_size,
+        from_run=str(from_run or ""),
+    )
+    dataset = find_data(data, demo, seed)
+    result = run_training(config, dataset, demo, cache, out, resume)
+    if result.skipped:
+        raise ImageError(f"{len(result.skipped)} photos could not be read and were skipped")
+
+
+def find_data(data: Path, demo: bool, seed: int) -> "Dataset":
+    """Finds the picture set, which the demo draws first.
+
+    Raises:
+        DataError: It can't be used.
+        UsageError: The demo would have to draw into a folder that holds something else.
+    """
     from boats_train.dataset import scan_dataset
-    from boats_train.run import write_run
 
     if demo:
         from boats_train.demo import make_demo_data
@@ -57,32 +154,41 @@ def train(
         log(f"the drawn demo set is in {data}")
     dataset = scan_dataset(data)
     log(", ".join(f"{name}: {len(split.paths)} photos" for name, split in dataset.splits.items()))
-    result = train_or_fall_back(config, dataset, demo)
-    for line in to_tables(result):
-        typer.echo(line)
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{model}-{backbone}"
-    typer.echo(f"run: {write_run(result.run, out, name)}")
-    if result.skipped:
-        raise ImageError(f"{len(result.skipped)} photos could not be read and were skipped")
+    return dataset
 
 
-def train_or_fall_back(config: TrainConfig, dataset: "Dataset", demo: bool) -> "TrainingResult":
-    """Trains; the demo does without ImageNet weights where they can't be had, and says so.
+def run_training(
+    config: TrainConfig, dataset: "Dataset", demo: bool, cache: str, out: Path, resume: bool
+) -> "TrainingResult":
+    """Trains, prints how good it is and writes the run.
 
     Raises:
-        DownloadError: The weights can't be downloaded, and this is no demo.
+        BoatsError: As `train_model` and `write_run` say.
     """
     from boats_train.backbone import DownloadError
-    from boats_train.training import train_model
+    from boats_train.feature_cache import default_folder
+    from boats_train.illustrate import illustrate
+    from boats_train.run import write_run
+    from boats_train.training import Workplace, train_model, training_digest
 
+    kept = None if cache == "none" else Path(cache) if cache else default_folder()
+    folder = out / f".training-{training_digest(config, dataset)}"
+    workplace = Workplace(kept, folder, resume, log)
     try:
-        return train_model(config, dataset, log)
+        result = train_model(config, dataset, workplace)
     except DownloadError as error:
         if not demo:
             raise
         log(str(error))
         log("NO IMAGENET WEIGHTS: the demo goes on with random ones and will be less accurate")
-        return train_model(replace(config, weights="none"), dataset, log)
+        result = train_model(replace(config, weights="none"), dataset, workplace)
+    for line in to_tables(result):
+        typer.echo(line)
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{config.model}-{config.backbone}"
+    written = write_run(result.run, out, name, lambda scratch: illustrate(result, folder, scratch))
+    shutil.rmtree(folder, ignore_errors=True)
+    typer.echo(f"run: {written}")
+    return result
 
 
 def to_tables(result: "TrainingResult") -> list[str]:
@@ -94,8 +200,39 @@ def to_tables(result: "TrainingResult") -> list[str]:
         f"{name:5}  {split.accuracy:8.3f}  {split.macro_f1:8.3f}  {split.photos:6d}"
         for name, split in result.metrics.items()
     )
+    lines.extend(to_validation(result.run.metrics))
     last = list(result.metrics)[-1]
     return [*lines, "", f"{last} by class", *class_table(result.metrics[last]), ""]
+
+
+def to_validation(metrics: Mapping[str, Any]) -> list[str]:
+    """Returns the lines about cross-validation and the threshold, where there were such."""
+    lines = []
+    if "cross_validation" in metrics:
+        held_out = metrics["cross_validation_with_valid"]
+        low, high = held_out["accuracy_interval"]
+        f1_low, f1_high = held_out["macro_f1_interval"]
+        chosen = metrics["cross_validation"]["chosen"]
+        lines.append("")
+        lines.append(
+            f"{held_out['kind']} over {', '.join(held_out['folds'])}: "
+            f"mean accuracy {held_out['mean_accuracy']:.3f}"
+        )
+        lines.append(
+            f"  all held-out photos: accuracy {held_out['accuracy']:.3f} "
+            f"({low:.3f} to {high:.3f}), "
+            f"macro-F1 {held_out['macro_f1']:.3f} ({f1_low:.3f} to {f1_high:.3f})"
+        )
+        lines.append(
+            f"  setting: features {chosen['scaling']}, C {chosen['cost']:g}, "
+            f"gamma {chosen['gamma_factor']:g} x scale, class weights {chosen['class_weight']}"
+        )
+        point = metrics["operating_point"]
+        lines.append(
+            f"  unknown under {point['threshold']:.2f}: {point['coverage']:.1%} of held-out photos "
+            f"are answered, {point['accuracy']:.1%} of those rightly"
+        )
+    return lines
 
 
 def log(line: str) -> None:

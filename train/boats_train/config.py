@@ -1,15 +1,16 @@
 """The resolved configuration of a training run."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from boats_runtime.errors import RunError, UsageError
 from boats_runtime.preprocess import MAX_SIDE
 
-MODELS = ("svm",)
+MODELS = ("svm", "finetune", "cnn")
 
-MIN_SIDE = 32
-"""Smallest side of a network's input: torchvision's networks halve it five times."""
+MIN_SIDE = 24
+"""Smallest side of a network's input."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,22 @@ class TrainConfig:
 
     Attributes:
         data: The picture set's folder.
-        model: What is fitted on the features: `svm`.
-        backbone: Name of a torchvision classification network.
+        model: What is fitted: `svm` or `finetune` on the backbone's features, or `cnn`.
+        backbone: Name of a torchvision classification network; `small_cnn` for `cnn`.
         weights: `imagenet`, `none` (random, from the seed), or a file's path.
-        height: Rows of the network's input, 32 to 8192.
-        width: Columns of the network's input, 32 to 8192.
+        height: Rows of the network's input, 24 to 8192.
+        width: Columns of the network's input, 24 to 8192.
         seed: Seed of everything random, 0 or more.
+        tune: `svm`: whether its setting is searched for; else it is the report's.
+        groups: `svm`: regular expression for the photos' groups; empty looks for dates.
+        rate: `finetune`, `cnn`: learning rate, above 0; else 0.
+        epochs: `finetune`, `cnn`: how often the photos are seen, 1 or more; else 0.
+        batch: `finetune`, `cnn`: photos a step, 1 or more; else 0.
+        unfreeze: `finetune`: how many of the backbone's last blocks learn, `all` of them, or `0`.
+        from_run: The run whose network is taken instead of a backbone with weights; else empty.
 
     Raises:
-        UsageError: A value is out of its range.
+        UsageError: A value is out of its range, or is of no use to the model.
     """
 
     data: str
@@ -36,6 +44,13 @@ class TrainConfig:
     height: int = 240
     width: int = 800
     seed: int = 0
+    tune: bool = True
+    groups: str = ""
+    rate: float = 0.0
+    epochs: int = 0
+    batch: int = 0
+    unfreeze: str = "0"
+    from_run: str = ""
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -47,6 +62,12 @@ class TrainConfig:
             )
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed {self.seed}: must be 0 to 4294967295")
+        if self.unfreeze != "all" and not self.unfreeze.isdecimal():
+            raise UsageError(f"--unfreeze {self.unfreeze}: must be all, or a number of blocks")
+        if self.model == "svm":
+            self._check_svm()
+        else:
+            self._check_epochs()
 
     @classmethod
     def from_json(cls, value: object) -> "TrainConfig":
@@ -61,11 +82,30 @@ class TrainConfig:
         for key, item in value.items():
             if type(item) is not types[key]:
                 raise RunError(f"its config has {key} = {item!r}")
-        return cls(**value)
+        try:
+            return cls(**value)
+        except UsageError as error:
+            raise RunError(f"its config has {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Returns the configuration as JSON values."""
         return asdict(self)
+
+    def _check_svm(self) -> None:
+        if self.rate or self.epochs or self.batch or self.unfreeze != "0":
+            raise UsageError(
+                "--lr, --epochs, --batch-size and --unfreeze are for --model finetune or cnn"
+            )
+
+    def _check_epochs(self) -> None:
+        if self.groups or not self.tune:
+            raise UsageError("--groups and --tune are for --model svm")
+        if not (math.isfinite(self.rate) and self.rate > 0):
+            raise UsageError(f"--lr {self.rate}: must be above 0")
+        if self.epochs < 1 or self.batch < 1:
+            raise UsageError("--epochs and --batch-size must be 1 or more")
+        if self.model == "cnn" and (self.unfreeze != "0" or self.from_run):
+            raise UsageError("--unfreeze and --from are for the other models: the CNN learns whole")
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

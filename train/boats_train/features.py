@@ -1,23 +1,21 @@
-"""Features of photos: decoded in threads while the network works on the batch before."""
+"""Features of photos: decoded in threads while the network works, and kept for the next time."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
-from boats_runtime.errors import ImageError
-from boats_runtime.preprocess import Preprocessing, decode
 from numpy.typing import NDArray
 
-from boats_train.network import FeatureNetwork
+from boats_runtime.errors import ImageError
+from boats_runtime.preprocess import Preprocessing, decode
+from boats_train.engine import Engine
+from boats_train.feature_cache import FeatureCache
 from boats_train.progress import track
-
-BATCHES = {"cpu": 1, "cuda": 32}
-"""Photos at once, by device. On a CPU more than one costs time: each layer's large output is memory
-that the allocator asks the system for anew."""
 
 AHEAD = 2
 """Batches that are decoded before the network asks for them."""
@@ -33,64 +31,107 @@ class Features:
         values: `(M, D) float32`, in the photos' order.
         kept: Which photos they belong to: indices `(M,) int64` into the paths given.
         skipped: The other photos, each with its reason.
+        remembered: How many came from the cache.
     """
 
     values: NDArray[np.float32]
     kept: NDArray[np.int64]
     skipped: tuple[tuple[Path, str], ...]
+    remembered: int
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A photo's bytes by their SHA-256, and its pixels unless its features are known."""
+
+    digest: bytes
+    pixels: Pixels | None
 
 
 def extract_features(
-    network: FeatureNetwork, preprocessing: Preprocessing, paths: Sequence[Path], title: str
+    engine: Engine,
+    preprocessing: Preprocessing,
+    paths: Sequence[Path],
+    cache: FeatureCache,
+    title: str,
 ) -> Features:
     """Runs the network over photos, with a progress bar; photos that can't be decoded are skipped.
 
     Args:
-        network: On the device it is to run on.
+        engine: Runs the network.
         preprocessing: Makes the network's input.
         paths: The photos.
+        cache: Features already known; the new ones are put there, also when this is interrupted.
         title: Shown beside the progress bar.
+
+    Raises:
+        OutputError: The cache can't be written.
     """
-    device = network.mean.device
-    values: list[NDArray[np.float32]] = []
+    digests: list[bytes] = []
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
-    size = BATCHES[device.type]
-    batches = _decoded_batches(preprocessing, paths, size)
-    start = 0
-    with torch.inference_mode():
-        for batch in track(batches, title, total=len(paths), step=size):
-            good = []
-            for index, decoded in enumerate(batch, start):
-                if isinstance(decoded, ImageError):
-                    skipped.append((paths[index], str(decoded)))
-                else:
-                    kept.append(index)
-                    good.append(decoded)
-            start += len(batch)
-            if good:
-                pixels = torch.from_numpy(np.stack(good)).to(device)
-                values.append(network(pixels).float().cpu().numpy())
-    width = values[0].shape[1] if values else 0
-    stacked = np.concatenate([*values, np.empty((0, width), np.float32)])
-    return Features(stacked, np.asarray(kept, dtype=np.int64), tuple(skipped))
+    remembered = 0
+    waiting: list[_Photo] = []
+    try:
+        photos = _load(preprocessing, paths, cache, engine.batch)
+        for index, photo in enumerate(track(photos, title, len(paths))):
+            if isinstance(photo, ImageError):
+                skipped.append((paths[index], str(photo)))
+                continue
+            kept.append(index)
+            digests.append(photo.digest)
+            if photo.pixels is None:
+                remembered += 1
+                continue
+            waiting.append(photo)
+            if len(waiting) == engine.batch:
+                _run(engine, waiting, cache)
+                waiting = []
+        if waiting:
+            _run(engine, waiting, cache)
+    finally:
+        cache.flush()
+    rows = [row for digest in digests if (row := cache.get(digest)) is not None]
+    values = np.stack(rows) if rows else np.empty((0, 0), np.float32)
+    return Features(values, np.asarray(kept, dtype=np.int64), tuple(skipped), remembered)
 
 
-def _decoded_batches(
-    preprocessing: Preprocessing, paths: Sequence[Path], size: int
-) -> Iterator[list[Pixels | ImageError]]:
-    """Yields decoded batches in order."""
+def decode_photos(
+    preprocessing: Preprocessing, paths: Sequence[Path]
+) -> Iterator[tuple[int, Pixels]]:
+    """Yields the index and the pixels `(H, W, 3) uint8` of each photo that can be decoded."""
+    nothing = FeatureCache(None, "")
+    for index, photo in enumerate(_load(preprocessing, paths, nothing, batch=8)):
+        if not isinstance(photo, ImageError) and photo.pixels is not None:
+            yield index, photo.pixels
 
-    def load(path: Path) -> Pixels | ImageError:
+
+def _run(engine: Engine, photos: Sequence[_Photo], cache: FeatureCache) -> None:
+    pixels = np.stack([photo.pixels for photo in photos if photo.pixels is not None])
+    for photo, row in zip(photos, engine.run(pixels), strict=True):
+        cache.put(photo.digest, row)
+
+
+def _load(
+    preprocessing: Preprocessing, paths: Sequence[Path], cache: FeatureCache, batch: int
+) -> Iterator[_Photo | ImageError]:
+    """Yields the photos in order, some batches ahead of the network."""
+
+    def load(path: Path) -> _Photo | ImageError:
         try:
-            return preprocessing.apply(decode(path))
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).digest()
+            known = cache.get(digest) is not None
+            return _Photo(digest, None if known else preprocessing.apply(decode(content)))
+        except OSError as error:
+            return ImageError(f"can't be read: {error.strerror or error}")
         except ImageError as error:
             return error
 
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-        ahead = deque(pool.submit(load, path) for path in paths[: AHEAD * size])
-        for start in range(0, len(paths), size):
-            batch = [ahead.popleft().result() for _ in paths[start : start + size]]
-            upcoming = paths[start + AHEAD * size : start + (AHEAD + 1) * size]
-            ahead.extend(pool.submit(load, path) for path in upcoming)
-            yield batch
+        waiting = iter(paths)
+        ahead = deque(pool.submit(load, path) for path in islice(waiting, AHEAD * batch))
+        while ahead:
+            photo = ahead.popleft().result()
+            ahead.extend(pool.submit(load, path) for path in islice(waiting, 1))
+            yield photo

@@ -58,6 +58,49 @@ def measure(
     return SplitMetrics(float(np.mean(targets == predicted)), float(macro_f1), len(targets), rows)
 
 
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of accuracy and macro-F1, each (low, high), beside the values themselves."""
+
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro_f1: float
+    macro_f1_interval: tuple[float, float]
+
+
+def bootstrap(
+    targets: NDArray[np.int64], predicted: NDArray[np.int64], draws: int = 2000, seed: int = 0
+) -> Intervals:
+    """Bounds what another sample of such photos would give: the percentile bootstrap (Efron 1979).
+
+    Photos of one day are alike, so that another day may well lie outside.
+
+    Args:
+        targets: True class indices `(N,) int64`.
+        predicted: Predicted class indices `(N,) int64`.
+        draws: How many samples of N photos are drawn.
+        seed: Of the draws.
+    """
+    classes, coded = np.unique(np.concatenate([targets, predicted]), return_inverse=True)
+    size, photos = len(classes), len(targets)
+    cells = np.bincount(coded[:photos] * size + coded[photos:], minlength=size * size)
+    # Drawing photos again is drawing the cells of the confusion matrix by their shares.
+    rng = np.random.default_rng(seed)
+    tables = rng.multinomial(photos, cells / photos, size=draws).reshape(draws, size, size)
+    right = np.diagonal(tables, axis1=1, axis2=2)
+    occurring = tables.sum(axis=1) + tables.sum(axis=2)
+    f1 = np.divide(2 * right, occurring, out=np.zeros(right.shape), where=occurring > 0)
+    macro = f1.sum(axis=1) / (occurring > 0).sum(axis=1)
+    low, high = np.percentile(right.sum(axis=1) / photos, [2.5, 97.5])
+    f1_low, f1_high = np.percentile(macro, [2.5, 97.5])
+    return Intervals(
+        float(np.mean(targets == predicted)),
+        (float(low), float(high)),
+        float(f1_score(targets, predicted, average="macro", zero_division=0)),
+        (float(f1_low), float(f1_high)),
+    )
+
+
 def class_table(metrics: SplitMetrics) -> list[str]:
     """Returns the lines of a table of the classes."""
     width = max(len("class"), *(len(row.label) for row in metrics.classes))

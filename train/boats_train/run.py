@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,21 +22,19 @@ from typing import Any
 
 import safetensors.torch
 import skops.io
-from boats_runtime.errors import ModelError, OutputError, RunError
-from boats_runtime.preprocess import Preprocessing
 from torch import nn
 
-from boats_train.backbone import build_backbone
+from boats_runtime.errors import ModelError, OutputError, RunError, UsageError
+from boats_runtime.preprocess import Preprocessing
+from boats_train.backbone import build_backbone, load_state
 from boats_train.config import TrainConfig
 from boats_train.network import FeatureNetwork
+from boats_train.small_cnn import SmallCnn
 
 SCHEMA_VERSION = 1
 LATEST = "latest"
 
-TRUSTED_TYPES = (
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-)
+TRUSTED_TYPES = ("boats_train.calibration.CalibratedSvm",)
 """Types an estimator may hold beyond skops' own list: plain containers of arrays, reviewed."""
 
 _FILES = (
@@ -77,13 +75,16 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
-def write_run(run: Run, parent: Path, name: str) -> Path:
+def write_run(
+    run: Run, parent: Path, name: str, illustrate: Callable[[Path], None] = lambda _: None
+) -> Path:
     """Writes a run folder whole or not at all, and points `latest` at it.
 
     Args:
         run: What to write.
         parent: The folder of runs; made when missing.
         name: The new folder's name; a number is added when it is taken.
+        illustrate: Puts pictures and curves into the folder before it appears.
 
     Returns:
         The new folder.
@@ -96,6 +97,7 @@ def write_run(run: Run, parent: Path, name: str) -> Path:
         scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
         try:
             _write_files(run, scratch)
+            illustrate(scratch)
             folder = _claim(scratch, parent, name)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -118,10 +120,22 @@ def load_run(folder: Path) -> Run:
         raise RunError(f"{folder}: no run here; train one with boats-train or name its folder")
     try:
         return _read(folder)
-    except (RunError, ModelError) as error:
+    except (RunError, ModelError, UsageError) as error:
         raise RunError(f"{folder}: {error}") from error
     except OSError as error:
         raise RunError(f"{error.filename or folder}: {error.strerror or error}") from error
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """Reads the configuration of a run, without its network.
+
+    Raises:
+        RunError: It is missing or malformed.
+    """
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{folder}: no run here; train one with boats-train or name its folder")
+    content = _from_json("config.json", _read_file(folder, "config.json"))
+    return TrainConfig.from_json(content.get("config"))
 
 
 def _write_files(run: Run, folder: Path) -> None:
@@ -178,7 +192,7 @@ def _read(folder: Path) -> Run:
     preprocessing = Preprocessing.from_json(config.get("preprocessing"))
     return Run(
         train_config,
-        tuple(config["classes"]),
+        _classes(config.get("classes")),
         preprocessing,
         FeatureNetwork(
             _load_backbone(train_config, contents["backbone.safetensors"]), preprocessing
@@ -205,13 +219,26 @@ def _from_json(name: str, content: bytes) -> dict[str, Any]:
     return value
 
 
+def _classes(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise RunError("config.json: classes is not a list of names")
+    return tuple(value)
+
+
 def _load_backbone(config: TrainConfig, content: bytes) -> nn.Module:
-    backbone = build_backbone(config.backbone)
+    if config.model == "cnn":
+        backbone: nn.Module = SmallCnn(config.height, config.width)
+    else:
+        backbone = build_backbone(config.backbone)
     try:
-        backbone.load_state_dict(safetensors.torch.load(content))
+        missing, unexpected = load_state(backbone, safetensors.torch.load(content))
     except Exception as error:
         reason = (str(error).splitlines() or [""])[-1].strip()
         raise RunError(f"backbone.safetensors is not of {config.backbone}: {reason}") from error
+    if missing or unexpected:
+        key = (missing or unexpected)[0]
+        verb = "lacks" if missing else "has an unknown"
+        raise RunError(f"backbone.safetensors is not of {config.backbone}: it {verb} {key}")
     return backbone
 
 

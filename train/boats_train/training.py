@@ -1,25 +1,55 @@
-"""From a picture set to a run: features, classifier, metrics."""
+"""From a picture set to a run: network, features, classifier, metrics."""
 
+import hashlib
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from boats_runtime.errors import DataError
-from boats_runtime.preprocess import Preprocessing
 from numpy.typing import NDArray
+from torch import nn
 
+from boats_runtime.errors import DataError, UsageError
+from boats_runtime.preprocess import Preprocessing
+from boats_train.adam import Labelled, as_classifier, fit_adam
 from boats_train.backbone import build_backbone, load_weights
 from boats_train.config import TrainConfig
-from boats_train.dataset import Dataset, Split
-from boats_train.features import extract_features
+from boats_train.dataset import Dataset
+from boats_train.engine import Engine, choose_engine, plain_engine
+from boats_train.epochs import Row
+from boats_train.feature_cache import FeatureCache, network_key
+from boats_train.features import decode_photos, extract_features
 from boats_train.metrics import SplitMetrics, measure
 from boats_train.network import FeatureNetwork, check_network
-from boats_train.run import Run, library_versions
-from boats_train.svm import fit_svm
+from boats_train.run import Run, library_versions, load_run
+from boats_train.small_cnn import FEATURES, SmallCnn
+from boats_train.svm import cross_validate, fit_svm
 
 Log = Callable[[str], None]
+
+PROBES = 4
+"""Real photos on which a way to run the network is tried."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how a training works; nothing here changes what is learned.
+
+    Attributes:
+        cache: Folder of the feature cache; None keeps no features.
+        folder: Where checkpoints lie until the run is written.
+        resume: Whether to go on from them.
+        log: Takes a line about what goes on.
+    """
+
+    cache: Path | None
+    folder: Path
+    resume: bool
+    log: Log
 
 
 @dataclass(frozen=True)
@@ -29,70 +59,219 @@ class TrainingResult:
     Attributes:
         run: Ready to be written.
         metrics: Of each split, by its name.
+        targets: True class indices `(N,) int64` of each split.
+        probabilities: `(N, K) float64` of each split.
+        rows: Curves, a row an epoch; empty for an SVM.
         skipped: Photos that could not be decoded, each with its reason.
     """
 
     run: Run
     metrics: dict[str, SplitMetrics]
+    targets: dict[str, NDArray[np.int64]]
+    probabilities: dict[str, NDArray[np.float64]]
+    rows: list[Row]
     skipped: tuple[tuple[Path, str], ...]
 
 
-def train_model(config: TrainConfig, dataset: Dataset, log: Log) -> TrainingResult:
-    """Extracts features and fits the classifier.
+@dataclass(frozen=True)
+class _Fitted:
+    """A classifier on features, what is recorded of it, and its curves."""
+
+    estimator: Any
+    details: dict[str, Any]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class _Extracted:
+    """The features of a split, its targets and its photos, without those that can't be decoded."""
+
+    features: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    paths: tuple[Path, ...]
+
+
+def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> TrainingResult:
+    """Trains what the configuration says.
 
     Args:
         config: The resolved configuration.
         dataset: The photos.
-        log: Takes a line about what goes on.
+        workplace: Cache and checkpoints.
 
     Raises:
         UsageError: The backbone or its weights can't be had; `DownloadError` for ImageNet's.
         DataError: The weights are of another network, or no photo of a class can be read.
+        RunError: `--from` is no run, or the loss is not a number any more.
+        OutputError: The cache or a checkpoint can't be written.
     """
-    preprocessing = Preprocessing(config.height, config.width)
-    network = _make_network(config, preprocessing)
-    log(f"features: {config.backbone} on {network.mean.device}, {config.height}x{config.width}")
-    features: dict[str, NDArray[np.float32]] = {}
-    targets: dict[str, NDArray[np.int64]] = {}
-    skipped: list[tuple[Path, str]] = []
-    for name, split in dataset.splits.items():
-        extracted = extract_features(network, preprocessing, split.paths, name)
-        for path, reason in extracted.skipped:
-            log(f"skipped {path}: {reason}")
-        skipped.extend(extracted.skipped)
-        features[name], targets[name] = extracted.values, split.targets[extracted.kept]
-        _check_readable(dataset, name, split, targets[name])
-    log(f"svm: {len(targets['train'])} photos, {features['train'].shape[1]} features")
-    estimator = fit_svm(features["train"], targets["train"], config.seed)
+    started = time.perf_counter()
+    network = _make_network(config, dataset)
+    learned = _train_network(config, dataset, network, workplace)
+    extracted, skipped = _extract(config, dataset, network, workplace)
+    features_ready = time.perf_counter()
+    fitted = learned or _fit_classifier(config, dataset, extracted, workplace)
+    done = time.perf_counter()
+    probabilities = {
+        name: np.asarray(fitted.estimator.predict_proba(split.features), dtype=np.float64)
+        for name, split in extracted.items()
+    }
     metrics = {
-        name: measure(targets[name], estimator.predict(features[name]), dataset.classes)
-        for name in features
+        name: measure(split.targets, probabilities[name].argmax(axis=1), dataset.classes)
+        for name, split in extracted.items()
     }
     recorded = {
         "splits": {name: split.to_json() for name, split in metrics.items()},
+        "seconds": {"features": features_ready - started, "classifier": done - features_ready},
         "skipped": [str(path) for path, _ in skipped],
+        **fitted.details,
     }
+    preprocessing = Preprocessing(config.height, config.width)
     run = Run(
-        config, dataset.classes, preprocessing, network.cpu(), estimator, recorded,
+        config, dataset.classes, preprocessing, network.cpu(), fitted.estimator, recorded,
         library_versions(),
     )  # fmt: skip
-    return TrainingResult(run, metrics, tuple(skipped))
+    targets = {name: split.targets for name, split in extracted.items()}
+    return TrainingResult(run, metrics, targets, probabilities, fitted.rows, tuple(skipped))
 
 
-def _make_network(config: TrainConfig, preprocessing: Preprocessing) -> FeatureNetwork:
-    torch.manual_seed(config.seed)  # decides the random weights of --weights none
+def training_digest(config: TrainConfig, dataset: Dataset) -> str:
+    """Returns a digest of what a training learns from, to find its checkpoint again."""
+    photos = [str(path) for split in dataset.splits.values() for path in split.paths]
+    content = json.dumps([config.to_json(), photos], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _make_network(config: TrainConfig, dataset: Dataset) -> FeatureNetwork:
+    torch.manual_seed(config.seed)  # decides the random weights
+    preprocessing = Preprocessing(config.height, config.width)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.from_run:
+        earlier = load_run(Path(config.from_run))
+        if earlier.preprocessing != preprocessing or earlier.classes != dataset.classes:
+            raise UsageError(f"--from {config.from_run}: of another image size or other classes")
+        return earlier.network.to(device)
+    if config.model == "cnn":
+        return FeatureNetwork(SmallCnn(config.height, config.width), preprocessing).to(device)
     backbone = build_backbone(config.backbone)
     load_weights(backbone, config.backbone, config.weights)
     network = FeatureNetwork(backbone, preprocessing)
     check_network(network, config.backbone, preprocessing)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    # The pixels come in NHWC, which is this layout already; convolutions are quicker in it.
-    return network.to(torch.device(device)).to(memory_format=torch.channels_last)
+    return network.to(device)
 
 
-def _check_readable(dataset: Dataset, name: str, split: Split, targets: NDArray[np.int64]) -> None:
+def _train_network(
+    config: TrainConfig, dataset: Dataset, network: FeatureNetwork, workplace: Workplace
+) -> _Fitted | None:
+    """Trains the network itself with its last layer; None where only a classifier is fitted."""
+    if config.model == "cnn":
+        layer = nn.Linear(FEATURES, len(dataset.classes)).to(network.mean.device)
+        splits = {name: _decode(dataset, config, name) for name in ("train", "valid")}
+        rows = _fit(config, nn.Sequential(network, layer), splits, workplace)
+        return _Fitted(as_classifier(layer), {}, rows)
+    return None
+
+
+def _decode(dataset: Dataset, config: TrainConfig, name: str) -> Labelled:
+    """Decodes a split into memory."""
+    split = dataset.splits[name]
+    preprocessing = Preprocessing(config.height, config.width)
+    photos = list(decode_photos(preprocessing, split.paths))
+    _check_readable(dataset, name, split.targets[[index for index, _ in photos]])
+    pixels = np.stack([pixels for _, pixels in photos])
+    return Labelled(pixels, split.targets[[index for index, _ in photos]])
+
+
+def _extract(
+    config: TrainConfig, dataset: Dataset, network: FeatureNetwork, workplace: Workplace
+) -> tuple[dict[str, _Extracted], list[tuple[Path, str]]]:
+    preprocessing = Preprocessing(config.height, config.width)
+    engine = _choose_engine(config, dataset, network)
+    workplace.log(
+        f"features: {config.backbone} on {network.mean.device}, {config.height}x{config.width}, "
+        f"{engine.name}: {engine.reason}"
+    )
+    key = network_key(network, preprocessing, engine.name)
+    cache = FeatureCache(workplace.cache, key)
+    extracted: dict[str, _Extracted] = {}
+    skipped: list[tuple[Path, str]] = []
+    for name, split in dataset.splits.items():
+        features = extract_features(engine, preprocessing, split.paths, cache, name)
+        if features.remembered:
+            workplace.log(
+                f"{name}: {features.remembered} photos' features were in {workplace.cache}"
+            )
+        for path, reason in features.skipped:
+            workplace.log(f"skipped {path}: {reason}")
+        skipped.extend(features.skipped)
+        targets = split.targets[features.kept]
+        _check_readable(dataset, name, targets)
+        paths = tuple(split.paths[index] for index in features.kept)
+        extracted[name] = _Extracted(features.values, targets, paths)
+    return extracted, skipped
+
+
+def _choose_engine(config: TrainConfig, dataset: Dataset, network: FeatureNetwork) -> Engine:
+    paths = dataset.splits["train"].paths
+    spread = [paths[index] for index in np.linspace(0, len(paths) - 1, PROBES, dtype=int)]
+    preprocessing = Preprocessing(config.height, config.width)
+    probe = [pixels for _, pixels in decode_photos(preprocessing, spread)]
+    if config.model == "cnn" or not probe:
+        return plain_engine(network)
+    return choose_engine(network, np.stack(probe))
+
+
+def _fit_classifier(
+    config: TrainConfig, dataset: Dataset, splits: dict[str, _Extracted], workplace: Workplace
+) -> _Fitted:
+    train, valid = splits["train"], splits["valid"]
+    width = train.features.shape[1]
+    workplace.log(f"{config.model}: {len(train.targets)} photos, {width} features")
+    if config.model == "finetune":
+        torch.manual_seed(config.seed)
+        layer = nn.Linear(width, len(dataset.classes))
+        labelled = {
+            "train": Labelled(train.features, train.targets),
+            "valid": Labelled(valid.features, valid.targets),
+        }
+        rows = _fit(config, layer, labelled, workplace)
+        return _Fitted(as_classifier(layer), {}, rows)
+    groups = config.groups or None
+    svm = fit_svm(
+        train.features, train.targets, train.paths,
+        tune=config.tune, groups=groups, seed=config.seed,
+    )  # fmt: skip
+    both = cross_validate(
+        np.concatenate([train.features, valid.features]),
+        np.concatenate([train.targets, valid.targets]),
+        [*train.paths, *valid.paths],
+        svm.searched[0].candidate,
+        groups=groups,
+        seed=config.seed,
+    )
+    return _Fitted(svm.estimator, svm.to_json() | {"cross_validation_with_valid": both}, [])
+
+
+def _fit(
+    config: TrainConfig, model: nn.Module, splits: dict[str, Labelled], workplace: Workplace
+) -> list[Row]:
+    return fit_adam(
+        model,
+        splits["train"],
+        splits["valid"],
+        rate=config.rate,
+        epochs=config.epochs,
+        batch=config.batch,
+        seed=config.seed,
+        folder=workplace.folder,
+        resume=workplace.resume,
+    )
+
+
+def _check_readable(dataset: Dataset, name: str, targets: NDArray[np.int64]) -> None:
     if not len(targets):
-        raise DataError(f"{dataset.root / name}: none of its {len(split.paths)} photos can be read")
+        total = len(dataset.splits[name].paths)
+        raise DataError(f"{dataset.root / name}: none of its {total} photos can be read")
     lost = set(range(len(dataset.classes))) - set(targets.tolist())
     if name == "train" and lost:
         folder = dataset.root / name / dataset.classes[min(lost)]

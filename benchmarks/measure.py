@@ -1,0 +1,232 @@
+"""The one way to measure of all benchmarks: in turns, nothing thrown away, with its circumstances.
+
+Machines drift and are shared. So callables take turns round by round in a shuffled order, a ratio
+of two of them is of medians over the same rounds, and its interval comes from drawing rounds again.
+"""
+
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boats_runtime.providers import granted_cpus
+
+Clock = Callable[[], int]
+"""Tells the time in nanoseconds."""
+
+P99_COUNT = 1000
+"""A 99th percentile of fewer values is the luck of a few of them."""
+
+CPU_FEATURES = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sve")
+"""How the flags begin that decide how fast float32, bfloat16 and 8-bit products are."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure; both minimums are met.
+
+    Attributes:
+        warm_up: Calls of each task before the first that counts.
+        turn: Calls of a task in a row. The first of them finds caches and cores as another task
+            left them, the others as it does itself.
+        min_count: Rounds, in which each task has one turn.
+        min_seconds: Of all rounds together.
+        seed: Of the order within the rounds.
+    """
+
+    warm_up: int = 5
+    turn: int = 1
+    min_count: int = 50
+    min_seconds: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.warm_up, self.turn - 1, self.min_count - 1, self.min_seconds) < 0:
+            raise ValueError(f"{self}: needs one turn and one round at least, and nothing below 0")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How the median time of one task compares with that of another.
+
+    Attributes:
+        value: The quotient of the medians.
+        low: Where its 95% interval begins.
+        high: Where it ends.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def measure(
+    tasks: Mapping[str, Callable[[], object]], plan: Plan, clock: Clock = time.perf_counter_ns
+) -> dict[str, NDArray[np.int64]]:
+    """Gives every task one turn a round, in an order shuffled anew.
+
+    Args:
+        tasks: What to time, by name.
+        plan: How long.
+        clock: Tells the time.
+
+    Returns:
+        The duration of each call in nanoseconds, `(rounds, turn)`, in the order of the calls.
+    """
+    shuffle = random.Random(plan.seed).shuffle  # noqa: S311 (an order, not a secret)
+    order = list(tasks)
+    values: dict[str, list[int]] = {name: [] for name in tasks}
+    for _ in range(plan.warm_up):
+        for name in order:
+            tasks[name]()
+    began = clock()
+    rounds = 0
+    while rounds < plan.min_count or clock() - began < plan.min_seconds * 1e9:
+        shuffle(order)
+        for name in order:
+            task = tasks[name]
+            for _ in range(plan.turn):
+                started = clock()
+                task()
+                values[name].append(clock() - started)
+        rounds += 1
+    return {
+        name: np.array(durations, dtype=np.int64).reshape(rounds, plan.turn)
+        for name, durations in values.items()
+    }
+
+
+def summarise(values: NDArray[np.int64]) -> dict[str, Any]:
+    """Returns `count`, `p50_ms`, `p90_ms`, from 1,000 values on `p99_ms`, and all `values_ns`."""
+    shares = (50, 90, 99) if values.size >= P99_COUNT else (50, 90)
+    percentiles = {f"p{share}_ms": float(np.percentile(values, share)) / 1e6 for share in shares}
+    return {"count": values.size, **percentiles, "values_ns": values.tolist()}
+
+
+def median_ratio(
+    values: NDArray[np.int64], base: NDArray[np.int64], draws: int = 2000, seed: int = 0
+) -> Ratio:
+    """Divides the median of `values` by that of `base`, timed in the same rounds.
+
+    The interval is the percentile bootstrap (Efron 1979), which draws whole rounds: what slows one
+    task down slows down the other beside it.
+
+    Args:
+        values: `(rounds, turn)`, in nanoseconds, as `measure` returns them.
+        base: The same of what it is compared with.
+        draws: How many times as many rounds are drawn.
+        seed: Of the draws.
+    """
+    rounds = len(values)
+    if len(base) != rounds:
+        raise ValueError(f"{rounds} and {len(base)} values are not of the same rounds")
+    rng = np.random.default_rng(seed)
+    ratios = np.empty(draws)
+    for draw in range(draws):
+        drawn = rng.integers(0, rounds, rounds)
+        ratios[draw] = np.median(values[drawn]) / np.median(base[drawn])
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    return Ratio(float(np.median(values) / np.median(base)), float(low), float(high))
+
+
+class Circumstances:
+    """What times depend on beside the code: made before the measurement, asked after it."""
+
+    def __init__(self) -> None:
+        self._load_before = _load_average()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns machine, libraries, commit, load and what to be wary of, as JSON values."""
+        before, after = self._load_before, _load_average()
+        cpuinfo = _read(Path("/proc/cpuinfo"))
+        return {
+            "cpu": cpu_model(cpuinfo),
+            "cpu_features": cpu_features(cpuinfo),
+            "cores_granted": granted_cpus(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "libraries": {found.name: found.version for found in metadata.distributions()},
+            "commit": commit(Path(__file__).parent),
+            "load_before": before,
+            "load_after": after,
+            "warnings": load_warnings(before, after, granted_cpus()),
+        }
+
+
+def load_warnings(before: float | None, after: float | None, cores: int) -> list[str]:
+    """Says whether others seem to have used the machine.
+
+    Args:
+        before: Load average before the measurement; None where the system tells none.
+        after: The same after it. The measurement itself makes up to `cores` of it.
+        cores: That the measurement may use.
+    """
+    warnings = []
+    if before is not None and before > 0.5:
+        warnings.append(f"the machine was busy before: load {before:.1f}")
+    if after is not None and after > cores + 0.5:
+        warnings.append(f"the machine was busy meanwhile: load {after:.1f} on {cores} cores")
+    return warnings
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """Returns the CPU's name, from the text of /proc/cpuinfo or else from Python."""
+    names = [line.partition(":")[2] for line in cpuinfo.splitlines() if line.startswith("model n")]
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def cpu_features(cpuinfo: str) -> list[str]:
+    """Returns the flags in the text of /proc/cpuinfo that begin as `CPU_FEATURES`, sorted."""
+    lines = [line for line in cpuinfo.splitlines() if line.startswith(("flags", "Features"))]
+    flags = {flag for line in lines for flag in line.partition(":")[2].split()}
+    return sorted(flag for flag in flags if flag.startswith(CPU_FEATURES))
+
+
+def commit(folder: Path) -> str | None:
+    """Returns the Git commit of a folder, `-dirty` if files differ from it; None without one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def report(path: Path, results: Mapping[str, Any], circumstances: Circumstances) -> None:
+    """Writes results and circumstances to a file, and what to be wary of to stderr."""
+    record = circumstances.to_json()
+    write_json(path, {**results, "circumstances": record})
+    for warning in record["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a file that is either whole or as it was; makes its folder."""
+    text = json.dumps(content, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _load_average() -> float | None:
+    """Returns how many processes wanted a core over the last minute; None where nobody knows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

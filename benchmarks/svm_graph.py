@@ -1,0 +1,220 @@
+"""The SVM's graph beside skl2onnx's own conversion and scikit-learn, on the CPU.
+
+    python benchmarks/svm_graph.py
+
+16 classes and 1,600 support vectors of 1,280 and 2,048 features: those of MobileNetV2 and ResNet50.
+Both graphs run with the same threads, several times in a row: the first run of a turn meets the
+spinning threads of the session before it. Exits with 1 if a target is missed.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from measure import Circumstances, Plan, Ratio, measure, median_ratio, report, summarise
+from numpy.typing import NDArray
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.svm import SVC
+
+from boats_export.head import export_head
+from boats_export.network import FEATURES
+from boats_export.opset import IR_VERSION, OPSET
+from boats_runtime.providers import granted_cpus
+
+CLASSES = 16
+VECTORS = 1600
+WIDTHS = (1280, 2048)
+TARGETS = {1: 1 / 10, 64: 1 / 20}
+"""Largest time of the graph by batch size, as a share of that of skl2onnx's."""
+
+TURN = 5
+
+ADDED_MS = 0.5
+"""What the whole SVM may take of a photo."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        features: D.
+        estimator: `SVC`, or `calibrated`.
+        batch: N.
+        times: Of each side, as `summarise` has them.
+        share_of_skl2onnx: The graph's time beside that of skl2onnx's.
+        share_of_scikit_learn: The graph's time beside scikit-learn's.
+        largest_difference: Of a score or probability to scikit-learn in float64, by side.
+    """
+
+    features: int
+    estimator: str
+    batch: int
+    times: dict[str, dict[str, Any]]
+    share_of_skl2onnx: Ratio
+    share_of_scikit_learn: Ratio
+    largest_difference: dict[str, float]
+
+    @property
+    def missed(self) -> list[str]:
+        """The targets that it misses, in words."""
+        where = f"{self.estimator}, {self.features} features, batch {self.batch}"
+        missed = []
+        if self.share_of_skl2onnx.value > TARGETS[self.batch]:
+            missed.append(f"{where}: {self.share_of_skl2onnx.value:.3f} of skl2onnx's time")
+        if self.batch == 1 and self.times["graph"]["p50_ms"] > ADDED_MS:
+            missed.append(f"{where}: {self.times['graph']['p50_ms']:.2f} ms")
+        return missed
+
+
+def main() -> None:
+    """Fits, measures, prints a Markdown table and writes the raw values."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/svm_graph.json"))
+    parser.add_argument("--threads", type=int, default=granted_cpus(), help="of both graphs")
+    parser.add_argument("--seconds", type=float, default=5.0, help="at least, of each row")
+    parser.add_argument("--rounds", type=int, default=10, help="at least, of each row")
+    options = parser.parse_args()
+    circumstances = Circumstances()
+    plan = Plan(turn=TURN, min_count=options.rounds, min_seconds=options.seconds)
+    rows = []
+    print(HEADER)
+    for features in WIDTHS:
+        svc, calibrated = fit(features)
+        for name, estimator in (("SVC", svc), ("calibrated", calibrated)):
+            sides = open_sides(estimator, features, options.threads)
+            for batch in TARGETS:
+                rows.append(compare(sides, features, name, batch, plan))
+                print(to_markdown(rows[-1]), flush=True)
+    results = {"threads": options.threads, "plan": asdict(plan), "rows": list(map(asdict, rows))}
+    report(options.output, results, circumstances)
+    missed = [line for row in rows for line in row.missed]
+    for line in missed:
+        print(f"missed: {line}", file=sys.stderr)
+    sys.exit(1 if missed else 0)
+
+
+def fit(features: int) -> tuple[SVC, CalibratedClassifierCV]:
+    """Fits an SVC of `VECTORS` support vectors, and calibrates it, on made-up features.
+
+    Args:
+        features: D.
+    """
+    rng = np.random.default_rng(0)
+    targets = np.arange(VECTORS) % CLASSES
+    # Like pooled activations, none below zero; the classes overlap, so that all vectors support.
+    centres = rng.normal(0, 0.05, (CLASSES, features))
+    photos = np.maximum(centres[targets] + rng.normal(0, 1, (VECTORS, features)), 0)
+    svc = SVC(break_ties=True, cache_size=1000)
+    everything = [(np.arange(VECTORS), np.arange(VECTORS))]
+    calibrated = CalibratedClassifierCV(svc, method="sigmoid", ensemble=False, cv=everything)
+    calibrated.fit(photos.astype(np.float32), targets)
+    fitted = calibrated.calibrated_classifiers_[0].estimator
+    if len(fitted.support_vectors_) != VECTORS:
+        raise AssertionError(f"{len(fitted.support_vectors_)} support vectors, not {VECTORS}")
+    return fitted, calibrated
+
+
+Side = Callable[[NDArray[np.float32]], Any]
+
+
+def open_sides(estimator: Any, features: int, threads: int) -> dict[str, Side]:
+    """Returns what is compared: each takes `(N, D) float32` and returns scores `(N, K)`.
+
+    Args:
+        estimator: Fitted.
+        features: D.
+        threads: Of both ONNX sessions.
+    """
+    scores = getattr(estimator, "predict_proba", None) or estimator.decision_function
+    return {
+        "scikit-learn": scores,
+        "skl2onnx": open_session(convert_by_skl2onnx(estimator, features), threads),
+        "graph": open_session(export_head(estimator, features).SerializeToString(), threads),
+    }
+
+
+def convert_by_skl2onnx(estimator: Any, features: int) -> bytes:
+    """Converts as skl2onnx does by itself, of the same opset."""
+    with warnings.catch_warnings():
+        # skl2onnx reads probA_, which scikit-learn 1.9 warns of and 1.11 drops.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = to_onnx(
+            estimator,
+            initial_types=[(FEATURES, FloatTensorType([None, features]))],
+            target_opset={"": OPSET, "ai.onnx.ml": 3},
+            options={id(estimator): {"zipmap": False}},
+        )
+    model.ir_version = IR_VERSION
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def open_session(model: bytes, threads: int) -> Side:
+    """Opens a model on the CPU, ready to be called with features."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(features: NDArray[np.float32]) -> Any:
+        _, scores = session.run(["label", "probabilities"], {FEATURES: features})
+        return scores
+
+    return run
+
+
+def compare(sides: dict[str, Side], features: int, estimator: str, batch: int, plan: Plan) -> Row:
+    """Measures all sides on the same photos."""
+    rng = np.random.default_rng(1)
+    photos = np.maximum(rng.normal(0, 1, (batch, features)), 0).astype(np.float32)
+    exact = sides["scikit-learn"](photos.astype(np.float64))
+    values = measure({name: partial(run, photos) for name, run in sides.items()}, plan)
+    return Row(
+        features,
+        estimator,
+        batch,
+        times={name: summarise(durations) for name, durations in values.items()},
+        share_of_skl2onnx=median_ratio(values["graph"], values["skl2onnx"]),
+        share_of_scikit_learn=median_ratio(values["graph"], values["scikit-learn"]),
+        largest_difference={
+            name: float(np.max(np.abs(sides[name](photos) - exact)))
+            for name in ("skl2onnx", "graph")
+        },
+    )
+
+
+HEADER = (
+    "| features | estimator | batch | scikit-learn ms | skl2onnx ms | graph ms (p90) "
+    "| of skl2onnx (95%) | target | largest difference |\n| " + " | ".join(["---:"] * 9) + " |"
+)
+
+
+def to_markdown(row: Row) -> str:
+    """Returns a row of the table; times are medians."""
+    times = {name: summary["p50_ms"] for name, summary in row.times.items()}
+    share = row.share_of_skl2onnx
+    cells = (
+        row.features,
+        row.estimator,
+        row.batch,
+        f"{times['scikit-learn']:.2f}",
+        f"{times['skl2onnx']:.2f}",
+        f"{times['graph']:.3f} ({row.times['graph']['p90_ms']:.3f})",
+        f"{share.value:.3f} ({share.low:.3f} to {share.high:.3f})",
+        f"{TARGETS[row.batch]:.2f}",
+        f"{row.largest_difference['graph']:.0e}",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    main()

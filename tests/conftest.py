@@ -1,0 +1,147 @@
+"""What the tests share: a drawn picture set, a run and a model made of it, the three commands."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from boats_runtime.classifier import Classifier
+    from boats_train.run import Run
+
+# PyTorch and the rest are imported by the fixtures that use them: most tests don't.
+
+CLASSES = ("barca lunga", "gòndola", "topa")
+COUNTS = {"train": (6, 4, 3), "valid": (3, 2, 2), "test": (2, 1, 1)}
+COLOURS = ((190, 60, 50), (30, 40, 60), (60, 150, 190))
+WIDTH, HEIGHT = 200, 60
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def draw(kind: int, rng: np.random.Generator) -> Image.Image:
+    """Draws a small photo: noisy water, and on it a shape that tells its class."""
+    noise = rng.integers(90, 170, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    pen = ImageDraw.Draw(image)
+    left, top = int(rng.integers(5, 40)), int(rng.integers(5, 20))
+    box = (left, top, left + 110 + 15 * kind, top + 30)
+    shape = (pen.rectangle, pen.ellipse, pen.rounded_rectangle)[kind]
+    shape(box, fill=COLOURS[kind])
+    return image
+
+
+@pytest.fixture(scope="session")
+def photo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture set of three classes of unequal size, with `train`, `valid` and `test`."""
+    root = tmp_path_factory.mktemp("photo-set")
+    rng = np.random.default_rng(0)
+    for split, counts in COUNTS.items():
+        for kind, (name, count) in enumerate(zip(CLASSES, counts, strict=True)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                draw(kind, rng).save(folder / f"{number:02}.jpg", quality=90)
+    return root
+
+
+@pytest.fixture(scope="session")
+def photo(photo_set: Path) -> Path:
+    """A photo of the class `topa`."""
+    return photo_set / "test" / "topa" / "00.jpg"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run trained on `photo_set`: random ResNet18 and SVM, at 64x160."""
+    from boats_train.config import TrainConfig
+    from boats_train.dataset import scan_dataset
+    from boats_train.run import write_run
+    from boats_train.training import train_model
+
+    config = TrainConfig(str(photo_set), "svm", "resnet18", "none", 64, 160, seed=0)
+    result = train_model(config, scan_dataset(photo_set), lambda _: None)
+    return write_run(result.run, tmp_path_factory.mktemp("runs"), "tiny")
+
+
+@pytest.fixture(scope="session")
+def loaded_run(tiny_run: Path) -> "Run":
+    """`tiny_run` read back."""
+    from boats_train.run import load_run
+
+    return load_run(tiny_run)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(loaded_run: "Run", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_run` exported and proved on its valid photos."""
+    from boats_export.export import export_run
+    from boats_export.verify import find_photos
+
+    out = tmp_path_factory.mktemp("model") / "boats.onnx"
+    export_run(loaded_run, out, find_photos(loaded_run, None), lambda _: None)
+    return out
+
+
+@pytest.fixture(scope="session")
+def classifier(tiny_model: Path) -> "Classifier":
+    """`tiny_model` opened on the CPU."""
+    from boats_runtime.classifier import Classifier
+
+    return Classifier(tiny_model, "cpu")
+
+
+@pytest.fixture(scope="session")
+def boats_data() -> Path:
+    """The folder of the real photos that BOATS_DATA names."""
+    return _named_by("BOATS_DATA", "a folder with train/ and valid/ of real photos", Path.is_dir)
+
+
+@pytest.fixture(scope="session")
+def boats_weights() -> Path:
+    """The ImageNet MobileNetV2 that BOATS_WEIGHTS names."""
+    return _named_by("BOATS_WEIGHTS", "a state dict of mobilenet_v2", Path.is_file)
+
+
+@pytest.fixture(scope="session")
+def boats_command() -> Command:
+    """Runs a command as a shell would: `boats_command("boats-predict", photo, cwd=folder)`.
+
+    Options of the tests' own environment don't reach it: its variables are the caller's without
+    `BOATS_*`, and `env`. Standard output and error come back apart, as text.
+    """
+
+    def run(
+        name: str, *arguments: object, cwd: Path, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).parent / name, *map(str, arguments)],
+            cwd=cwd,
+            env=clean_environment() | (env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return run
+
+
+def clean_environment() -> dict[str, str]:
+    """Returns the environment without what is meant for boats or decides how it prints."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("BOATS_")}
+
+
+def _named_by(variable: str, what: str, is_there: Callable[[Path], bool]) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set: it names {what}")
+    if not is_there(Path(value)):
+        pytest.skip(f"{variable}={value} is not there: it names {what}")
+    return Path(value)

@@ -1,0 +1,259 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+import boats_runtime
+from boats_runtime.classifier import Classifier, Prediction, Score
+from boats_runtime.errors import ImageError, ModelError
+from boats_runtime.metadata import ModelMetadata
+from boats_runtime.preprocess import Preprocessing, decode
+
+HEIGHT, WIDTH = 4, 6
+LABELS = ("red", "green", "blue")
+
+
+def save_toy(path: Path, **changes: object) -> Path:
+    """Writes a model of the right interface: the likeliest class is the strongest channel.
+
+    Args:
+        path: The file.
+        changes: What to do otherwise.
+    """
+    options = {
+        "input": "image",
+        "input_type": TensorProto.UINT8,
+        "input_shape": ["batch", HEIGHT, WIDTH, 3],
+        "probabilities": "probabilities",
+        "probabilities_type": TensorProto.FLOAT,
+        "label": "label",
+        "label_type": TensorProto.INT64,
+        "keepdims": 0,
+        "labels": LABELS,
+        "outputs": 2,
+        "metadata": True,
+    }
+    unknown = set(changes) - set(options)
+    assert not unknown
+    options |= changes
+    batch = options["input_shape"][0]
+    nodes = [
+        helper.make_node("Cast", [options["input"]], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Softmax", ["mean"], ["softmax"], axis=1),
+        # The last of equal ones: not what sorting the probabilities would put first.
+        helper.make_node(
+            "ArgMax", ["softmax"], ["index"], axis=1, keepdims=options["keepdims"],
+            select_last_index=1,
+        ),
+        helper.make_node(
+            "Cast", ["softmax"], [options["probabilities"]], to=options["probabilities_type"]
+        ),
+        helper.make_node("Cast", ["index"], [options["label"]], to=options["label_type"]),
+    ]  # fmt: skip
+    label_shape = [batch, 1] if options["keepdims"] else [batch]
+    outputs = [
+        helper.make_tensor_value_info(
+            options["probabilities"], options["probabilities_type"], [batch, 3]
+        ),
+        helper.make_tensor_value_info(options["label"], options["label_type"], label_shape),
+        helper.make_tensor_value_info("mean", TensorProto.FLOAT, [batch, 3]),
+    ]
+    shape = options["input_shape"]
+    value = helper.make_tensor_value_info(options["input"], options["input_type"], shape)
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2])
+    graph = helper.make_graph(nodes, "toy", [value], outputs[: options["outputs"]], [axes])
+    opset = helper.make_opsetid("", 18)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    if options["metadata"]:
+        metadata = ModelMetadata(options["labels"], Preprocessing(HEIGHT, WIDTH))
+        helper.set_model_props(model, metadata.to_properties())
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def photos(photo_set: Path) -> list[Path]:
+    return sorted(photo_set.glob("valid/*/*.jpg"))
+
+
+# --- predict
+
+
+def test_predict__is_what_run_says(classifier: Classifier, photos: list[Path]) -> None:
+    for photo in photos:
+        pixels = classifier.metadata.preprocessing.apply(decode(photo))
+        probabilities, labels = classifier.run(pixels[np.newaxis])
+        prediction = classifier.predict(photo)
+        names = classifier.metadata.labels
+        assert prediction.label == names[labels[0]]
+        scores = {score.label: score.score for score in prediction.top}
+        assert scores == dict(zip(names, probabilities[0].tolist(), strict=True))
+
+
+def test_predict__all_classes_the_likeliest_first(
+    classifier: Classifier, photos: list[Path]
+) -> None:
+    for photo in photos:
+        prediction = classifier.predict(photo)
+        scores = [score.score for score in prediction.top]
+        assert {score.label for score in prediction.top} == set(classifier.metadata.labels)
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1, abs=1e-6)
+        assert (prediction.label, prediction.score) == (prediction.top[0].label, scores[0])
+        assert all(type(score) is float and 0 <= score <= 1 for score in scores)
+        assert prediction.latency_ms > 0
+
+
+def test_predict__tells_the_classes_apart(classifier: Classifier, photo_set: Path) -> None:
+    photos = sorted(photo_set.glob("*/*/*.jpg"))
+    right = sum(classifier.predict(photo).label == photo.parent.name for photo in photos)
+    assert right >= 0.8 * len(photos)
+
+
+def test_predict__every_kind_of_photo_is_the_same(classifier: Classifier, photo: Path) -> None:
+    with Image.open(photo) as image:
+        given = [photo, str(photo), photo.read_bytes(), decode(photo), image]
+        first, *others = (classifier.predict(source).top for source in given)
+    assert others == [first] * 4
+
+
+def test_predict__broken_photo(classifier: Classifier, tmp_path: Path, photo: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:500])
+    for source in (broken, str(broken), broken.read_bytes(), tmp_path / "none.jpg", b""):
+        with pytest.raises(ImageError):
+            classifier.predict(source)
+    assert classifier.predict(photo).top
+
+
+@pytest.mark.parametrize("strongest", range(3))
+def test_predict__colours(tmp_path: Path, strongest: int) -> None:
+    classifier = Classifier(save_toy(tmp_path / "toy.onnx"), "cpu")
+    colour = [10, 11, 12]
+    colour[strongest] = 15
+    prediction = classifier.predict(Image.new("RGB", (50, 20), tuple(colour)))
+    assert prediction.label == LABELS[strongest]
+    weights = np.exp(np.asarray(colour, float))
+    expected = dict(zip(LABELS, weights / weights.sum(), strict=True))
+    for score in prediction.top:
+        assert score.score == pytest.approx(expected[score.label], abs=1e-6)
+
+
+def test_predict__equal_scores_follow_the_files_own_label(tmp_path: Path) -> None:
+    classifier = Classifier(save_toy(tmp_path / "toy.onnx"), "cpu")
+    prediction = classifier.predict(Image.new("RGB", (50, 20), "grey"))
+    assert [score.label for score in prediction.top] == ["blue", "red", "green"]
+
+
+def test_prediction__label_and_score_are_the_first() -> None:
+    prediction = Prediction((Score("topa", 0.75), Score("gòndola", 0.25)), 1.5)
+    assert (prediction.label, prediction.score) == ("topa", 0.75)
+
+
+# --- run
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_run__batches_agree(classifier: Classifier, photos: list[Path], batch: int) -> None:
+    assert len(photos) == 7
+    pixels = np.stack([classifier.metadata.preprocessing.apply(decode(path)) for path in photos])
+    single = [classifier.run(pixels[index : index + 1]) for index in range(7)]
+    parts = [classifier.run(pixels[start : start + batch]) for start in range(0, 7, batch)]
+    probabilities, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    assert (probabilities.shape, probabilities.dtype) == ((7, 3), np.float32)
+    assert (labels.shape, labels.dtype) == ((7,), np.int64)
+    np.testing.assert_allclose(probabilities, np.concatenate([p for p, _ in single]), atol=1e-5)
+    np.testing.assert_array_equal(labels, np.concatenate([label for _, label in single]))
+    assert len(np.unique(np.round(probabilities, 3), axis=0)) > 1
+
+
+# --- what is opened
+
+
+def test_classifier__reports_provider_and_metadata(
+    classifier: Classifier, tiny_model: Path
+) -> None:
+    assert (classifier.provider, classifier.provider_reason) == ("cpu", "asked for")
+    assert classifier.metadata.labels == ("barca lunga", "gòndola", "topa")
+    assert classifier.metadata.preprocessing == Preprocessing(64, 160)
+    assert Classifier(str(tiny_model), "cpu").metadata == classifier.metadata
+
+
+def test_classifier__missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.onnx: no such model file"):
+        Classifier(tmp_path / "none.onnx")
+
+
+def test_classifier__folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        Classifier(tmp_path)
+
+
+def test_classifier__no_onnx_file(photo: Path) -> None:
+    with pytest.raises(ModelError, match=r"00\.jpg: not a model ONNX Runtime can open"):
+        Classifier(photo, "cpu")
+
+
+def test_classifier__model_of_others(tmp_path: Path) -> None:
+    path = save_toy(tmp_path / "toy.onnx", metadata=False)
+    with pytest.raises(ModelError, match="export it with boats-export") as caught:
+        Classifier(path, "cpu")
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input": "input"},
+        {"input_type": TensorProto.FLOAT},
+        {"input_shape": ["batch", HEIGHT, WIDTH + 1, 3]},
+        {"input_shape": ["batch", 3, HEIGHT, WIDTH]},
+        {"input_shape": ["batch", "height", "width", 3]},
+        {"input_shape": [1, HEIGHT, WIDTH, 3]},
+        {"input_shape": [2, HEIGHT, WIDTH, 3]},
+    ],
+    ids=str,
+)
+def test_classifier__another_input(tmp_path: Path, changes: dict[str, object]) -> None:
+    path = save_toy(tmp_path / "toy.onnx", **changes)
+    with pytest.raises(ModelError, match=r"its input is not image \(N, 4, 6, 3\) uint8"):
+        Classifier(path, "cpu")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"probabilities": "scores"},
+        {"probabilities_type": TensorProto.DOUBLE},
+        {"label": "index_of_label"},
+        {"label_type": TensorProto.INT32},
+        {"keepdims": 1},
+        {"labels": ("red", "green")},
+        {"labels": ("red", "green", "blue", "grey")},
+        {"outputs": 1},
+        {"outputs": 3},
+    ],
+    ids=str,
+)
+def test_classifier__other_outputs(tmp_path: Path, changes: dict[str, object]) -> None:
+    path = save_toy(tmp_path / "toy.onnx", **changes)
+    with pytest.raises(ModelError, match="its outputs are not probabilities"):
+        Classifier(path, "cpu")
+
+
+# --- the package
+
+
+def test_boats_runtime__offers_the_classifier() -> None:
+    assert boats_runtime.Classifier is Classifier
+    assert (boats_runtime.Prediction, boats_runtime.Score) == (Prediction, Score)
+
+
+def test_boats_runtime__unknown_attribute() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Detector'"):
+        boats_runtime.Detector  # noqa: B018

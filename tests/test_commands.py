@@ -1,0 +1,112 @@
+"""The three commands as a customer types them, in one folder."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Result = subprocess.CompletedProcess[str]
+BoatsCommand = Callable[..., Result]
+
+# The tests reach no network: ImageNet's weights can't be downloaded.
+RANDOM_WEIGHTS = {"BOATS_TRAIN_WEIGHTS": "none"}
+
+
+@pytest.fixture
+def folder(photo_set: Path, tmp_path: Path) -> Path:
+    """A customer's folder: `data` with few photos of each class, and a photo beside it."""
+    for split, count in (("train", 3), ("valid", 1)):
+        for source in sorted((photo_set / split).iterdir()):
+            target = tmp_path / "data" / split / source.name
+            target.mkdir(parents=True)
+            for path in sorted(source.iterdir())[:count]:
+                shutil.copy(path, target)
+    shutil.copy(photo_set / "test" / "topa" / "00.jpg", tmp_path / "image.jpg")
+    return tmp_path
+
+
+def succeed(result: Result) -> str:
+    """Checks that a command succeeded without a traceback or a warning, returns its output."""
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr
+    return result.stdout
+
+
+def test_commands__train_export_predict(boats_command: BoatsCommand, folder: Path) -> None:
+    trained = succeed(boats_command("boats-train", cwd=folder, env=RANDOM_WEIGHTS))
+    assert "accuracy" in trained
+    config = json.loads((folder / "runs" / "latest" / "config.json").read_text())
+    assert config["classes"] == ["barca lunga", "gòndola", "topa"]
+    settings = config["config"]
+    assert (settings["model"], settings["backbone"]) == ("svm", "resnet50")
+    assert (settings["height"], settings["width"]) == (240, 800)
+    assert settings["weights"] == "none"
+
+    exported = succeed(boats_command("boats-export", "--format", "onnx", cwd=folder))
+    assert exported.startswith("boats.onnx: ")
+
+    predicted = succeed(boats_command("boats-predict", "image.jpg", cwd=folder))
+    name, *label, score = predicted.split()
+    assert name == "image.jpg"
+    assert " ".join(label) in config["classes"]
+    assert 0 < float(score) <= 1
+
+
+def test_commands__real_photos(
+    boats_command: BoatsCommand, boats_data: Path, boats_weights: Path, tmp_path: Path
+) -> None:
+    """The must-hold: accurate on real boats, and the file does what scikit-learn does."""
+    data = boats_data.resolve()
+    options = ("--data", data, "--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
+    succeed(boats_command("boats-train", *options, cwd=tmp_path))
+    metrics = json.loads((tmp_path / "runs" / "latest" / "metrics.json").read_text())
+    assert metrics["splits"]["valid"]["accuracy"] >= 0.85
+
+    succeed(boats_command("boats-export", "--format", "onnx", cwd=tmp_path))
+    photos = sorted((data / "valid").glob("*/*.jpg"))
+    assert len(photos) == metrics["splits"]["valid"]["photos"]
+    output = succeed(boats_command("boats-predict", "--json", "--top", 99, *photos, cwd=tmp_path))
+    predictions = json.loads(output)["predictions"]
+    right = [
+        item["label"] == photo.parent.name for item, photo in zip(predictions, photos, strict=True)
+    ]
+    assert np.mean(right) >= 0.85
+
+    expected_labels, expected = _scikit_learn_on(tmp_path / "runs" / "latest", photos)
+    assert [item["label"] for item in predictions] == expected_labels
+    scores = [{score["label"]: score["score"] for score in item["top"]} for item in predictions]
+    differences = [
+        abs(score - wanted[label])
+        for given, wanted in zip(scores, expected, strict=True)
+        for label, score in given.items()
+    ]
+    assert len(differences) == len(photos) * len(expected[0])
+    assert max(differences) <= 1e-4
+
+    parity = _parity_in(tmp_path / "boats.onnx")
+    assert parity["photos"] == parity["labels_equal"] == len(photos)
+    assert parity["largest_difference"] <= 1e-4
+
+
+def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[dict[str, float]]]:
+    """Returns the labels and the probabilities that a run itself gives, without ONNX."""
+    from boats_train.features import extract_features
+    from boats_train.run import load_run
+
+    run = load_run(folder)
+    features = extract_features(run.network, run.preprocessing, photos, "check")
+    assert not features.skipped
+    labels = [run.classes[index] for index in run.estimator.predict(features.values)]
+    probabilities = run.estimator.predict_proba(features.values).tolist()
+    return labels, [dict(zip(run.classes, row, strict=True)) for row in probabilities]
+
+
+def _parity_in(model: Path) -> dict[str, float]:
+    from boats_runtime.classifier import Classifier
+
+    return Classifier(model, "cpu").metadata.provenance["parity"]

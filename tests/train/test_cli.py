@@ -1,0 +1,319 @@
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from boats_train.cli import main
+from boats_train.run import load_run
+
+TINY = ("--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--image-size", "64x160")
+
+LAUNCHER = """
+import os, resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+if limit := int(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and the folder that it ran in."""
+
+    folder: Path
+    code: int
+    output: str
+    errors: str
+
+
+def train(
+    folder: Path,
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    largest_file: int = 0,
+    interrupt_at: str = "",
+) -> Outcome:
+    """Runs `boats-train` in a folder of its own.
+
+    Args:
+        folder: Made here.
+        arguments: Of the command.
+        env: Added to the environment.
+        largest_file: In bytes; writing more fails, as on a full disk. 0 for any size.
+        interrupt_at: Ctrl-C as soon as standard error has a line with this.
+    """
+    folder.mkdir()
+    command = Path(sys.executable).parent / "boats-train"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("BOATS_")}
+    errors = ""
+    with subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, str(largest_file), command, *map(str, arguments)],
+        cwd=folder,
+        env=environment | (env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        for line in process.stderr:
+            errors += line
+            if interrupt_at and interrupt_at in line:
+                process.send_signal(signal.SIGINT)
+        output = process.stdout.read()
+    return Outcome(folder, process.returncode, output, errors)
+
+
+Outcomes = dict[str, "Future[Outcome]"]
+
+
+@pytest.fixture(scope="module")
+def outcomes(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+    """Trainings in processes of their own, two at a time: most of their time goes to imports."""
+    root = tmp_path_factory.mktemp("outcomes")
+
+    corrupt = Path(shutil.copytree(photo_set, root / "corrupt photos"))
+    spoil(corrupt / "train" / "topa" / "01.jpg", corrupt / "valid" / "gòndola" / "00.jpg")
+
+    endless = Path(shutil.copytree(photo_set, root / "endless photos"))
+    photo = endless / "train" / "topa" / "00.jpg"
+    for number in range(5000):  # more than can be done in the time that the signal takes
+        photo.with_name(f"link-{number}.jpg").hardlink_to(photo)
+
+    with socket.socket() as closed, ThreadPoolExecutor(2) as pool:
+        closed.bind(("127.0.0.1", 0))  # nobody else takes the port, and nobody listens
+        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        offline = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), proxy)
+        offline |= {"no_proxy": "", "NO_PROXY": "", "TORCH_HOME": str(root / "torch")}
+        yield {
+            "well": pool.submit(train, root / "well", "--data", photo_set, *TINY),
+            "corrupt": pool.submit(train, root / "corrupt", "--data", corrupt, *TINY),
+            "interrupted": pool.submit(
+                train, root / "interrupted", "--data", endless, *TINY, interrupt_at="features: "
+            ),
+            "disk full": pool.submit(
+                train, root / "full", "--data", photo_set, *TINY, largest_file=1_000_000
+            ),
+            "offline": pool.submit(
+                train, root / "offline", "--data", photo_set, "--backbone", "squeezenet1_1",
+                env=offline,
+            ),
+        }  # fmt: skip
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def copy(photo_set: Path, tmp_path: Path) -> Path:
+    """A picture set to spoil."""
+    return Path(shutil.copytree(photo_set, tmp_path / "photos"))
+
+
+def spoil(*photos: Path) -> None:
+    for photo in photos:
+        photo.write_bytes(photo.read_bytes()[:300])
+
+
+def test_train__makes_a_run(outcomes: Outcomes) -> None:
+    outcome = outcomes["well"].result()
+    assert outcome.code == 0, outcome.errors
+    latest = outcome.folder / "runs" / "latest"
+    run = latest.readlink()
+    assert {path.name for path in (outcome.folder / "runs").iterdir()} == {"latest", str(run)}
+    assert str(run).endswith("-svm-shufflenet_v2_x0_5")
+    loaded = load_run(latest)
+    assert loaded.config.backbone == "shufflenet_v2_x0_5"
+    assert (loaded.preprocessing.height, loaded.preprocessing.width) == (64, 160)
+    assert loaded.classes == ("barca lunga", "gòndola", "topa")
+
+
+def test_train__prints_results_to_stdout_and_progress_to_stderr(outcomes: Outcomes) -> None:
+    outcome = outcomes["well"].result()
+    latest = outcome.folder / "runs" / "latest"
+    splits = json.loads((latest / "metrics.json").read_text())["splits"]
+    lines = outcome.output.splitlines()
+    assert lines[0].split() == ["split", "accuracy", "macro-F1", "photos"]
+    assert [line.split() for line in lines[1:4]] == [
+        [name, f"{splits[name]['accuracy']:.3f}", f"{splits[name]['macro_f1']:.3f}", photos]
+        for name, photos in {"train": "13", "valid": "7", "test": "4"}.items()
+    ]
+    assert "test by class" in lines
+    assert sum(line.startswith("gòndola ") for line in lines) == 1
+    assert lines[-1] == f"run: runs/{latest.readlink()}"
+    assert "boats-train: train: 13 photos, valid: 7 photos, test: 4 photos\n" in outcome.errors
+    assert "boats-train: features: shufflenet_v2_x0_5 on " in outcome.errors
+
+
+def test_train__corrupt_photos_are_skipped(outcomes: Outcomes) -> None:
+    outcome = outcomes["corrupt"].result()
+    assert outcome.code == 1, outcome.errors
+    lines = outcome.errors.splitlines()
+    skipped = [line.removeprefix("boats-train: skipped ") for line in lines if ": skipped " in line]
+    photos = outcome.folder.with_name("corrupt photos")
+    broken = [str(photos / name) for name in ("train/topa/01.jpg", "valid/gòndola/00.jpg")]
+    assert [line.split(": ")[0] for line in skipped] == broken
+    assert lines[-1] == "boats-train: 2 photos could not be read and were skipped"
+    latest = outcome.folder / "runs" / "latest"
+    assert outcome.output.splitlines()[-1] == f"run: runs/{latest.readlink()}"
+    metrics = load_run(latest).metrics
+    assert metrics["skipped"] == broken
+    counts = {name: split["photos"] for name, split in metrics["splits"].items()}
+    assert counts == {"train": 12, "valid": 6, "test": 4}
+
+
+def test_train__interrupted(outcomes: Outcomes) -> None:
+    outcome = outcomes["interrupted"].result()
+    assert outcome.code == 130, outcome.errors
+    assert "features: " in outcome.errors
+    assert "Traceback" not in outcome.errors
+    assert outcome.output == ""
+    runs = outcome.folder / "runs"
+    assert not runs.exists() or not list(runs.iterdir())
+
+
+def test_train__disk_is_full(outcomes: Outcomes) -> None:
+    outcome = outcomes["disk full"].result()
+    assert outcome.code == 3, outcome.errors
+    last = outcome.errors.splitlines()[-1]
+    assert last == "boats-train: runs: the run can't be written: File too large"
+    assert list((outcome.folder / "runs").iterdir()) == []
+
+
+def test_train__weights_cant_be_downloaded(outcomes: Outcomes) -> None:
+    outcome = outcomes["offline"].result()
+    assert outcome.code == 2, outcome.errors
+    last = outcome.errors.splitlines()[-1]
+    address = "https://download.pytorch.org/models/squeezenet1_1"
+    assert last.startswith(
+        f"boats-train: the ImageNet weights could not be downloaded from {address}"
+    )
+    assert last.endswith("give --weights PATH with a state dict, or --weights none for random ones")
+    assert outcome.output == ""
+    assert not (outcome.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--data", "nowhere"), 3, "nowhere: no such folder; give --data DIR"),
+        (("--image-size", "240"), 2, "--image-size 240: expected HEIGHTxWIDTH, like 240x800"),
+        (("--image-size", "16x800"), 2, "--image-size 16x800: each side must be 32 to 8192"),
+        (("--seed", "-1"), 2, "--seed -1: must be 0 to 4294967295"),
+    ],
+)
+def test_train__refused_at_once(
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    outcome = train(tmp_path / "here", *arguments)
+    assert outcome.code == code
+    assert outcome.errors.startswith(f"boats-train: {message}")
+    assert len(outcome.errors.splitlines()) == 1
+    assert outcome.output == ""
+    assert list(outcome.folder.iterdir()) == []
+
+
+@pytest.fixture
+def exit_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., object]:
+    """Runs the command in this process, which has PyTorch already, and gives its exit code."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("BOATS_")]:
+        monkeypatch.delenv(variable)
+
+    def run(*arguments: object) -> object:
+        monkeypatch.setattr(sys, "argv", ["boats-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        return exited.value.code
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--model", "forest"), 2, "--model"),
+        (("--epochs", "3"), 2, "--epochs"),
+        (("--backbone", "resnet5"), 2, "--backbone resnet5: not a classification network"),
+        (("--backbone", "vit_b_16", "--weights", "none"), 2, "does not take photos of 240x800"),
+        (("--weights", "nowhere.pth"), 3, "--weights nowhere.pth: no such file"),
+        (("--weights", "text.pth"), 3, "--weights text.pth: not a file of weights"),
+    ],
+)
+def test_train__refused(
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+    exit_of: Callable[..., object],
+    photo_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.pth").write_text("not weights")
+    assert exit_of("--data", photo_set, "--backbone", "squeezenet1_1", *arguments) == code
+    output, errors = capsys.readouterr()
+    assert message in errors
+    assert output == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_train__same_seed_same_metrics(
+    outcomes: Outcomes, exit_of: Callable[..., object], photo_set: Path, tmp_path: Path
+) -> None:
+    assert exit_of("--data", photo_set, *TINY) == 0
+    for name in ("metrics.json", "config.json", "backbone.safetensors"):
+        again = (tmp_path / "runs" / "latest" / name).read_bytes()
+        assert again == (outcomes["well"].result().folder / "runs/latest" / name).read_bytes()
+
+
+def test_train__other_seed_other_network(
+    outcomes: Outcomes, exit_of: Callable[..., object], photo_set: Path, tmp_path: Path
+) -> None:
+    assert exit_of("--data", photo_set, "--seed", "1", *TINY) == 0
+    name = "runs/latest/backbone.safetensors"
+    other = (tmp_path / name).read_bytes()
+    assert other != (outcomes["well"].result().folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [
+        ("train/topa/*", "train/topa: none of its photos can be read"),
+        ("train/*/*", "train: none of its 13 photos can be read"),
+        ("valid/*/*", "valid: none of its 7 photos can be read"),
+        ("test/*/*", "test: none of its 4 photos can be read"),
+    ],
+)
+def test_train__no_photo_can_be_read(
+    spoilt: str,
+    message: str,
+    exit_of: Callable[..., object],
+    copy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spoil(*copy.glob(spoilt))
+    assert exit_of("--data", copy, *TINY) == 3
+    assert capsys.readouterr().err.splitlines()[-1] == f"boats-train: {copy}/{message}"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_train__out_is_a_file(
+    exit_of: Callable[..., object],
+    photo_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "runs").write_text("mine")
+    assert exit_of("--data", photo_set, *TINY) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "boats-train: runs: the run can't be written: File exists"
+    assert (tmp_path / "runs").read_text() == "mine"

@@ -1,0 +1,122 @@
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from boats_runtime.preprocess import Preprocessing, decode
+from boats_train import features as features_module
+from boats_train.backbone import build_backbone
+from boats_train.features import extract_features
+from boats_train.network import FeatureNetwork
+
+SIZE = Preprocessing(64, 160)
+TOLERANCE = 1e-5  # of the largest feature: batches of other sizes add up in another order
+
+Corrupt = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="module")
+def network() -> FeatureNetwork:
+    torch.manual_seed(0)
+    return FeatureNetwork(build_backbone("mobilenet_v3_small"), SIZE)
+
+
+@pytest.fixture(scope="module")
+def paths(photo_set: Path) -> list[Path]:
+    """All photos, the classes mixed."""
+    found = sorted(photo_set.glob("*/*/*.jpg"))
+    return [found[index] for index in np.random.default_rng(0).permutation(len(found))]
+
+
+@pytest.fixture
+def corrupt(paths: list[Path], tmp_path: Path) -> Corrupt:
+    """Replaces the photos at some places by truncated copies."""
+
+    def replace(*indices: int) -> list[Path]:
+        damaged = list(paths)
+        for index in indices:
+            damaged[index] = tmp_path / f"broken-{index}.jpg"
+            damaged[index].write_bytes(paths[index].read_bytes()[:400])
+        return damaged
+
+    return replace
+
+
+@pytest.fixture(params=[1, 4, 100])
+def batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Photos at once: the CPU's one, and batches as on CUDA, some of them not full."""
+    monkeypatch.setitem(features_module.BATCHES, "cpu", request.param)
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def expected(network: FeatureNetwork, paths: list[Path]) -> np.ndarray:
+    """The features of each photo by itself, without threads and batches."""
+    pixels = [np.stack([SIZE.apply(decode(path))]) for path in paths]
+    with torch.inference_mode():
+        return torch.cat([network(torch.from_numpy(photo)) for photo in pixels]).numpy()
+
+
+def assert_same(values: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(values, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("batch")
+def test_extract_features__equal_to_one_by_one_and_in_order(
+    network: FeatureNetwork, paths: list[Path], expected: np.ndarray
+) -> None:
+    extracted = extract_features(network, SIZE, paths, "train")
+    assert extracted.values.dtype == np.float32
+    assert extracted.values.shape == (len(paths), 576)
+    assert_same(extracted.values, expected)
+    assert extracted.kept.tolist() == list(range(len(paths)))
+    assert extracted.skipped == ()
+    # Photos differ by more than the tolerance: another order would have been seen.
+    nearest = min(np.abs(a - b).max() for a, b in pairwise(expected))
+    assert nearest > 10 * TOLERANCE * np.abs(expected).max()
+
+
+@pytest.mark.usefixtures("batch")
+def test_extract_features__corrupt_photos_are_skipped(
+    network: FeatureNetwork, paths: list[Path], expected: np.ndarray, corrupt: Corrupt
+) -> None:
+    last = len(paths) - 1
+    broken = [0, 5, 6, 7, 8, last]
+    damaged = corrupt(*broken)
+    extracted = extract_features(network, SIZE, damaged, "train")
+    assert [path for path, _ in extracted.skipped] == [damaged[index] for index in broken]
+    assert all("can't be read" in reason for _, reason in extracted.skipped)
+    assert extracted.kept.tolist() == [n for n in range(len(paths)) if n not in broken]
+    assert_same(extracted.values, expected[extracted.kept])
+
+
+@pytest.mark.usefixtures("batch")
+def test_extract_features__every_photo_corrupt(
+    network: FeatureNetwork, paths: list[Path], corrupt: Corrupt
+) -> None:
+    damaged = corrupt(*range(len(paths)))
+    extracted = extract_features(network, SIZE, damaged, "train")
+    assert len(extracted.values) == 0
+    assert extracted.kept.tolist() == []
+    assert [path for path, _ in extracted.skipped] == damaged
+
+
+def test_extract_features__photo_vanished(network: FeatureNetwork, paths: list[Path]) -> None:
+    gone = paths[0].with_name("gone.jpg")
+    extracted = extract_features(network, SIZE, [paths[1], gone], "train")
+    assert extracted.skipped == ((gone, "can't be read: No such file or directory"),)
+    assert extracted.kept.tolist() == [0]
+
+
+def test_extract_features__no_photos(network: FeatureNetwork) -> None:
+    extracted = extract_features(network, SIZE, [], "train")
+    assert len(extracted.values) == len(extracted.kept) == len(extracted.skipped) == 0
+
+
+def test_extract_features__no_bar_without_a_terminal(
+    network: FeatureNetwork, paths: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    extract_features(network, SIZE, paths[:2], "train")
+    assert capsys.readouterr() == ("", "")

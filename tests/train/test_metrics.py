@@ -1,0 +1,84 @@
+import json
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from boats_train.metrics import class_table, measure
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, classification_report, f1_score
+
+CLASSES = ("barca", "gondola", "topa", "vaporetto")
+
+
+def random_labels(seed: int, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, classes, 120)
+    right = rng.random(120) < 0.6
+    return targets, np.where(right, targets, rng.integers(0, classes, 120))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_measure__equals_scikit_learn(seed: int) -> None:
+    targets, predicted = random_labels(seed, 4)
+    measured = measure(targets, predicted, CLASSES)
+    report = classification_report(targets, predicted, target_names=CLASSES, output_dict=True)
+    assert measured.photos == 120
+    assert measured.accuracy == pytest.approx(accuracy_score(targets, predicted), abs=1e-12)
+    assert measured.macro_f1 == pytest.approx(report["macro avg"]["f1-score"], abs=1e-12)
+    for row in measured.classes:
+        expected = report[row.label]
+        assert (row.precision, row.recall, row.f1, row.support) == pytest.approx(
+            (expected["precision"], expected["recall"], expected["f1-score"], expected["support"])
+        )
+
+
+def test_measure__by_hand() -> None:
+    measured = measure(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b"))
+    assert measured.accuracy == 0.75
+    assert [astuple(row) for row in measured.classes] == [
+        ("a", 1.0, pytest.approx(2 / 3), pytest.approx(0.8), 3),
+        ("b", 0.5, 1.0, pytest.approx(2 / 3), 1),
+    ]
+    assert measured.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_measure__class_absent_from_the_split_and_from_the_predictions() -> None:
+    targets, predicted = random_labels(0, 3)
+    measured = measure(targets, predicted, CLASSES)
+    assert [row.label for row in measured.classes] == list(CLASSES)
+    assert astuple(measured.classes[3]) == ("vaporetto", 0.0, 0.0, 0.0, 0)
+    # It does not count: as if there were three classes.
+    assert measured.macro_f1 == measure(targets, predicted, CLASSES[:3]).macro_f1
+    assert measured.macro_f1 == pytest.approx(f1_score(targets, predicted, average="macro"))
+
+
+def test_measure__class_absent_from_the_split_but_predicted() -> None:
+    targets, predicted = random_labels(0, 3)
+    predicted[:5] = 3
+    measured = measure(targets, predicted, CLASSES)
+    assert measured.classes[3].support == 0
+    assert measured.macro_f1 == pytest.approx(sum(row.f1 for row in measured.classes) / 4)
+
+
+def test_measure__class_that_is_never_predicted() -> None:
+    targets, predicted = random_labels(0, 4)
+    predicted[predicted == 3] = 0
+    row = measure(targets, predicted, CLASSES).classes[3]
+    assert (row.precision, row.recall, row.f1) == (0, 0, 0)
+    assert row.support == int(np.sum(targets == 3))
+
+
+def test_to_json__survives_json() -> None:
+    value = measure(*random_labels(0, 4), CLASSES).to_json()
+    assert json.loads(json.dumps(value)) == value | {"classes": list(value["classes"])}
+    assert set(value) == {"accuracy", "macro_f1", "photos", "classes"}
+    assert set(value["classes"][0]) == {"label", "precision", "recall", "f1", "support"}
+
+
+def test_class_table__a_line_for_each_class() -> None:
+    measured = measure(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "a long name"))
+    assert class_table(measured) == [
+        "class        precision  recall     F1  photos",
+        "a                1.000   0.667  0.800       3",
+        "a long name      0.500   1.000  0.667       1",
+    ]
