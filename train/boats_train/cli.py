@@ -16,7 +16,7 @@ from boats_train.config import TrainConfig, parse_image_size
 
 if TYPE_CHECKING:
     from boats_train.dataset import Dataset
-    from boats_train.training import TrainingResult
+    from boats_train.training import TrainingResult, Workplace
 
 COMMAND = "boats-train"
 MODULES = (
@@ -93,6 +93,9 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="finetune, cnn: photos a step.", show_default="128")
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Train every model of the report, and compare.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same training was interrupted.")
@@ -133,6 +136,11 @@ def train(
         from_run=str(from_run or ""),
     )
     dataset = find_data(data, demo, seed)
+    if compare:
+        if model != "svm" or tune == "off":
+            raise UsageError("--compare trains every model: leave --model and --tune out")
+        run_comparison(config, dataset, cache, out)
+        return
     result = run_training(config, dataset, demo, cache, out, resume)
     if result.skipped:
         raise ImageError(f"{len(result.skipped)} photos could not be read and were skipped")
@@ -166,14 +174,11 @@ def run_training(
         BoatsError: As `train_model` and `write_run` say.
     """
     from boats_train.backbone import DownloadError
-    from boats_train.feature_cache import default_folder
     from boats_train.illustrate import illustrate
     from boats_train.run import write_run
-    from boats_train.training import Workplace, train_model, training_digest
+    from boats_train.training import train_model
 
-    kept = None if cache == "none" else Path(cache) if cache else default_folder()
-    folder = out / f".training-{training_digest(config, dataset)}"
-    workplace = Workplace(kept, folder, resume, log)
+    workplace = make_workplace(config, dataset, cache, out, resume=resume)
     try:
         result = train_model(config, dataset, workplace)
     except DownloadError as error:
@@ -184,11 +189,47 @@ def run_training(
         result = train_model(replace(config, weights="none"), dataset, workplace)
     for line in to_tables(result):
         typer.echo(line)
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{config.model}-{config.backbone}"
-    written = write_run(result.run, out, name, lambda scratch: illustrate(result, folder, scratch))
-    shutil.rmtree(folder, ignore_errors=True)
+    name = f"{now()}-{config.model}-{config.backbone}"
+    written = write_run(
+        result.run, out, name, lambda scratch: illustrate(result, workplace.folder, scratch)
+    )
+    shutil.rmtree(workplace.folder, ignore_errors=True)
     typer.echo(f"run: {written}")
     return result
+
+
+def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Path) -> None:
+    """Trains every model of the report, prints its tables and writes them with the plots.
+
+    Raises:
+        BoatsError: As `train_model` and `write_comparison` say.
+    """
+    from boats_train.compare import compare, to_markdown, write_comparison
+
+    folder = out / f"{now()}-compare-{config.backbone}"
+    workplace = make_workplace(config, dataset, cache, out, resume=False)
+    outcomes = compare(config, dataset, workplace)
+    shutil.rmtree(workplace.folder, ignore_errors=True)
+    write_comparison(outcomes, folder)
+    typer.echo(to_markdown(outcomes))
+    typer.echo(f"comparison: {folder}")
+
+
+def make_workplace(
+    config: TrainConfig, dataset: "Dataset", cache: str, out: Path, *, resume: bool
+) -> "Workplace":
+    """Finds where features are kept, and where this training keeps its checkpoints."""
+    from boats_train.feature_cache import default_folder
+    from boats_train.training import Workplace, training_digest
+
+    kept = None if cache == "none" else Path(cache) if cache else default_folder()
+    folder = out / f".training-{training_digest(config, dataset)}"
+    return Workplace(kept, folder, resume, log)
+
+
+def now() -> str:
+    """Returns the time as it stands in the names of runs."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def to_tables(result: "TrainingResult") -> list[str]:

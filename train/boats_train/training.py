@@ -108,6 +108,7 @@ def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> 
     started = time.perf_counter()
     network = _make_network(config, dataset)
     learned = _train_network(config, dataset, network, workplace)
+    network_ready = time.perf_counter()
     extracted, skipped = _extract(config, dataset, network, workplace)
     features_ready = time.perf_counter()
     fitted = learned or _fit_classifier(config, dataset, extracted, workplace)
@@ -122,7 +123,11 @@ def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> 
     }
     recorded = {
         "splits": {name: split.to_json() for name, split in metrics.items()},
-        "seconds": {"features": features_ready - started, "classifier": done - features_ready},
+        "seconds": {
+            "network": network_ready - started,
+            "features": features_ready - network_ready,
+            "classifier": done - features_ready,
+        },
         "skipped": [str(path) for path, _ in skipped],
         **fitted.details,
     }

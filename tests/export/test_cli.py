@@ -1,0 +1,318 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+
+from boats_export import export
+from boats_export.cli import main
+from boats_runtime.classifier import Classifier
+from boats_train.run import Run
+
+LAUNCHER = """
+import os, resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+if limit := int(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and the folder that it ran in."""
+
+    folder: Path
+    code: int
+    output: str
+    errors: str
+
+    def files(self) -> dict[str, int]:
+        """The names and sizes of what lies in the folder, but for the runs."""
+        return {path.name: path.stat().st_size for path in self.folder.iterdir() if path.is_file()}
+
+
+def run_export(
+    folder: Path, *arguments: object, largest_file: int = 0, interrupt_at: str = ""
+) -> Outcome:
+    """Runs `boats-export` in a folder.
+
+    Args:
+        folder: Made when missing.
+        arguments: Of the command.
+        largest_file: In bytes; writing more fails, as on a full disk. 0 for any size.
+        interrupt_at: Ctrl-C as soon as standard error has a line with this.
+    """
+    folder.mkdir(exist_ok=True)
+    command = Path(sys.executable).parent / "boats-export"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("BOATS_")}
+    errors = ""
+    with subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, str(largest_file), command, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        for line in process.stderr:
+            errors += line
+            if interrupt_at and interrupt_at in line:
+                process.send_signal(signal.SIGINT)
+        output = process.stdout.read()
+    return Outcome(folder, process.returncode, output, errors)
+
+
+Outcomes = dict[str, "Future[Outcome]"]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+    """Exports in processes of their own, two at a time: most of their time goes to imports."""
+    root = tmp_path_factory.mktemp("outcomes")
+
+    def folder(name: str, older: bool) -> Path:
+        """Makes a folder with `runs/latest`, and perhaps with a file of an earlier export."""
+        (root / name / "runs").mkdir(parents=True)
+        (root / name / "runs" / "latest").symlink_to(tiny_run)
+        if older:
+            (root / name / "boats.onnx").write_text("older")
+        return root / name
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            "well": pool.submit(run_export, folder("well", older=False)),
+            "disk full": pool.submit(
+                run_export, folder("full", older=True), largest_file=1_000_000
+            ),
+            "interrupted": pool.submit(
+                run_export, folder("interrupted", older=True), interrupt_at="exporting the network"
+            ),
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+def test_export__run_and_file_by_default(outcomes: Outcomes, photo_set: Path) -> None:
+    outcome = outcomes["well"].result()
+    assert outcome.code == 0, outcome.errors
+    assert list(outcome.files()) == ["boats.onnx"]
+    size = outcome.files()["boats.onnx"] / 1e6
+    assert outcome.output.startswith(
+        f"boats.onnx: {size:.1f} MB; same label as PyTorch and scikit-learn on 7 of 7 photos, "
+        "probabilities within "
+    )
+    assert len(outcome.output.splitlines()) == 1
+    assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in outcome.errors
+    assert "Warning" not in outcome.errors
+    classifier = Classifier(outcome.folder / "boats.onnx", "cpu")
+    assert classifier.metadata.labels == ("barca lunga", "gòndola", "topa")
+    assert classifier.predict(photo_set / "test" / "topa" / "00.jpg").label in (
+        classifier.metadata.labels
+    )
+
+
+def test_export__same_probabilities_as_in_this_process(
+    outcomes: Outcomes, tiny_model: Path, photo_set: Path
+) -> None:
+    exported = Classifier(outcomes["well"].result().folder / "boats.onnx", "cpu")
+    here = Classifier(tiny_model, "cpu")
+    for photo in sorted((photo_set / "test").glob("*/*.jpg")):
+        assert exported.predict(photo).top == here.predict(photo).top
+
+
+def test_export__disk_is_full(outcomes: Outcomes) -> None:
+    outcome = outcomes["disk full"].result()
+    assert outcome.code == 3, outcome.errors
+    last = outcome.errors.splitlines()[-1]
+    assert last == "boats-export: boats.onnx: can't be written: File too large"
+    assert outcome.output == ""
+    assert outcome.files() == {"boats.onnx": len("older")}
+
+
+def test_export__interrupted(outcomes: Outcomes) -> None:
+    outcome = outcomes["interrupted"].result()
+    assert outcome.code == 130, outcome.errors
+    assert "exporting the network" in outcome.errors
+    assert "Traceback" not in outcome.errors
+    assert outcome.output == ""
+    assert outcome.files() == {"boats.onnx": len("older")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ("--out", "nowhere/boats.onnx"),
+            2,
+            "--out nowhere/boats.onnx: must be a file in a folder",
+        ),
+        (("--out", "runs"), 2, "--out runs: must be a file in a folder that exists"),
+        (("--format", "tflite"), 2, "--format"),
+    ],
+)
+def test_export__refused_at_once(
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    outcome = run_export(tmp_path, *arguments)
+    assert outcome.code == code
+    assert message in outcome.errors
+    assert "Traceback" not in outcome.errors
+    assert outcome.output == ""
+    assert outcome.files() == {}
+
+
+@pytest.fixture
+def exit_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., object]:
+    """Runs the command in this process, which has PyTorch already, and gives its exit code."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("BOATS_")]:
+        monkeypatch.delenv(variable)
+
+    def run(*arguments: object) -> object:
+        monkeypatch.setattr(sys, "argv", ["boats-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        return exited.value.code
+
+    return run
+
+
+def test_export__no_run(
+    exit_of: Callable[..., object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of() == 3
+    assert capsys.readouterr() == (
+        "",
+        "boats-export: runs/latest: no run here; train one with boats-train or name its folder\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["backbone.safetensors", "estimator.skops", "config.json"])
+def test_export__run_was_altered(
+    exit_of: Callable[..., object],
+    tiny_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in tiny_run.iterdir():
+        if path.name != name:
+            (run / path.name).symlink_to(path)
+    content = bytearray((tiny_run / name).read_bytes())
+    content[-9] ^= 1
+    (run / name).write_bytes(content)
+    assert exit_of("run") == 3
+    message = f"boats-export: run: {name} is not the file that training wrote; train again"
+    assert capsys.readouterr().err.splitlines()[-1] == message
+    assert not (tmp_path / "boats.onnx").exists()
+
+
+def test_export__no_photos_to_verify_on(
+    exit_of: Callable[..., object],
+    tiny_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_of(tiny_run, "--data", "nowhere") == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        "boats-export: nowhere/valid: no photos to verify the export on; give --data DIR"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_export__folder_cant_be_written(
+    exit_of: Callable[..., object], tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of(tiny_run, "--out", "/proc/boats.onnx") == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("boats-export: /proc: can't be written: ")
+
+
+def test_export__verified_on_photos_elsewhere(
+    exit_of: Callable[..., object],
+    tiny_run: Path,
+    tiny_model: Path,
+    photo_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "assemble", lambda _: onnx.load(tiny_model))
+    shutil.copytree(photo_set / "test", tmp_path / "photos" / "valid")
+    assert exit_of(tiny_run, "--data", "photos", "--out", "mine.onnx") == 0
+    assert "mine.onnx: " in (output := capsys.readouterr().out)
+    assert "on 4 of 4 photos" in output
+    assert (tmp_path / "mine.onnx").is_file()
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_export__file_differs_from_the_run(
+    exit_of: Callable[..., object],
+    tiny_run: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    older: bool,
+) -> None:
+    """An export that goes wrong: the mean that the network subtracts is another one."""
+
+    def export_wrongly(_: Run) -> onnx.ModelProto:
+        model = onnx.load(tiny_model)
+        mean = next(
+            tensor
+            for tensor in model.graph.initializer
+            if onnx.numpy_helper.to_array(tensor).shape == (1, 3, 1, 1)
+        )
+        wrong = onnx.numpy_helper.to_array(mean) * 0.5
+        mean.CopyFrom(onnx.numpy_helper.from_array(wrong, mean.name))
+        return model
+
+    monkeypatch.setattr(export, "assemble", export_wrongly)
+    if older:
+        (tmp_path / "boats.onnx").write_text("older")
+    assert exit_of(tiny_run) == 5
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.splitlines()[-1].startswith(
+        "boats-export: the exported file differs from the run"
+    )
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"] * older
+
+
+def test_export__swapped_labels(
+    exit_of: Callable[..., object],
+    tiny_run: Path,
+    tiny_model: Path,
+    loaded_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An export that goes wrong: the file names its classes in another order."""
+
+    def export_wrongly(_: Run) -> onnx.ModelProto:
+        model = onnx.load(tiny_model)
+        entry = next(entry for entry in model.metadata_props if entry.key == "boats.labels")
+        entry.value = json.dumps(loaded_run.classes[::-1])
+        return model
+
+    monkeypatch.setattr(export, "assemble", export_wrongly)
+    assert exit_of(tiny_run) == 5
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,74 @@
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from boats_export.network import export_network
+from boats_runtime.preprocess import Preprocessing
+from boats_train.backbone import build_backbone
+from boats_train.network import FeatureNetwork
+
+SIZE = Preprocessing(64, 160)
+TOLERANCE = 1e-4  # of the largest feature
+
+
+@pytest.fixture(scope="module", params=["resnet18", "mobilenet_v3_small"])
+def network(request: pytest.FixtureRequest) -> FeatureNetwork:
+    torch.manual_seed(0)
+    backbone = build_backbone(request.param)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as after training: folding it changes the weights
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return FeatureNetwork(backbone, SIZE)
+
+
+@pytest.fixture(scope="module")
+def model(network: FeatureNetwork) -> onnx.ModelProto:
+    return export_network(network, SIZE)
+
+
+@pytest.fixture(scope="module")
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_export_network__features_equal_pytorch(
+    network: FeatureNetwork, session: onnxruntime.InferenceSession, batch: int
+) -> None:
+    generator = torch.Generator().manual_seed(batch)
+    pixels = torch.randint(0, 256, (batch, 64, 160, 3), dtype=torch.uint8, generator=generator)
+    with torch.inference_mode():
+        expected = network(pixels).numpy()
+    (features,) = session.run(None, {"image": pixels.numpy()})
+    largest = np.abs(expected).max()
+    assert largest > 0
+    np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE * largest)
+
+
+def test_export_network__interface(session: onnxruntime.InferenceSession) -> None:
+    (image,) = session.get_inputs()
+    (features,) = session.get_outputs()
+    assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [64, 160, 3])
+    assert (features.name, features.type) == ("features", "tensor(float)")
+    assert isinstance(image.shape[0], str)  # a name: any batch
+    assert isinstance(features.shape[0], str)
+    assert isinstance(features.shape[1], int)
+
+
+def test_export_network__versions(model: onnx.ModelProto) -> None:
+    assert model.ir_version == 10
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+
+
+def test_export_network__all_in_one_file(model: onnx.ModelProto) -> None:
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_export_network__batchnorm_is_folded(model: onnx.ModelProto) -> None:
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
