@@ -63,11 +63,13 @@ def tiny_run(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from boats_train.config import TrainConfig
     from boats_train.dataset import scan_dataset
     from boats_train.run import write_run
-    from boats_train.training import train_model
+    from boats_train.training import Workplace, train_model
 
-    config = TrainConfig(str(photo_set), "svm", "resnet18", "none", 64, 160, seed=0)
-    result = train_model(config, scan_dataset(photo_set), lambda _: None)
-    return write_run(result.run, tmp_path_factory.mktemp("runs"), "tiny")
+    config = TrainConfig(str(photo_set), "svm", "resnet18", "none", 64, 160, tune=False)
+    runs = tmp_path_factory.mktemp("runs")
+    workplace = Workplace(None, runs / "work", resume=False, log=lambda _: None)
+    result = train_model(config, scan_dataset(photo_set), workplace)
+    return write_run(result.run, runs, "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -110,12 +112,14 @@ def boats_weights() -> Path:
 
 
 @pytest.fixture(scope="session")
-def boats_command() -> Command:
+def boats_command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Runs a command as a shell would: `boats_command("boats-predict", photo, cwd=folder)`.
 
     Options of the tests' own environment don't reach it: its variables are the caller's without
-    `BOATS_*`, and `env`. Standard output and error come back apart, as text.
+    `BOATS_*`, and `env`; the cache of features is its own. Standard output and error come back
+    apart, as text.
     """
+    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
 
     def run(
         name: str, *arguments: object, cwd: Path, env: dict[str, str] | None = None
@@ -123,7 +127,7 @@ def boats_command() -> Command:
         return subprocess.run(
             [Path(sys.executable).parent / name, *map(str, arguments)],
             cwd=cwd,
-            env=clean_environment() | (env or {}),
+            env=clean_environment() | cache | (env or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

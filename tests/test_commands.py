@@ -95,14 +95,20 @@ def test_commands__real_photos(
 
 def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[dict[str, float]]]:
     """Returns the labels and the probabilities that a run itself gives, without ONNX."""
-    from boats_train.features import extract_features
+    import torch
+
+    from boats_runtime.preprocess import decode
     from boats_train.run import load_run
 
     run = load_run(folder)
-    features = extract_features(run.network, run.preprocessing, photos, "check")
-    assert not features.skipped
-    labels = [run.classes[index] for index in run.estimator.predict(features.values)]
-    probabilities = run.estimator.predict_proba(features.values).tolist()
+    rows = []
+    with torch.inference_mode():
+        for photo in photos:
+            pixels = torch.from_numpy(run.preprocessing.apply(decode(photo))[np.newaxis])
+            rows.append(run.network(pixels).numpy())
+    features = np.concatenate(rows)
+    labels = [run.classes[index] for index in run.estimator.predict(features)]
+    probabilities = run.estimator.predict_proba(features).tolist()
     return labels, [dict(zip(run.classes, row, strict=True)) for row in probabilities]
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from boats_export.assemble import assemble, metadata_of
+from boats_export.assemble import metadata_of
 from boats_runtime.classifier import Classifier
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import decode
@@ -99,8 +99,3 @@ def test_assemble__says_nothing_of_parity_before_it_is_proved(loaded_run: Run) -
     assert json.loads(properties["boats.preprocessing"]) == json.loads(
         json.dumps(asdict(loaded_run.preprocessing))
     )
-
-
-def test_assemble__same_bytes_again(loaded_run: Run) -> None:
-    first, again = (assemble(loaded_run).SerializeToString(deterministic=True) for _ in range(2))
-    assert first == again

@@ -78,14 +78,14 @@ def test_export_run__file_differs_from_the_run(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["older"] * older
 
 
-@pytest.mark.usefixtures("ready")
-def test_export_run__classes_of_another_run(loaded_run: Run, tmp_path: Path) -> None:
-    # More names than probabilities: the file can't even be opened as a classifier.
-    model = onnx.load_model_from_string(export.assemble(loaded_run).SerializeToString())
+def test_export_run__more_names_than_probabilities(
+    loaded_run: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load(tiny_model)
     entry = next(entry for entry in model.metadata_props if entry.key == "boats.labels")
     entry.value = '["barca lunga", "gondola", "topa", "vaporetto"]'
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ModelError, match=r"its outputs"):
-        patch.setattr(export, "assemble", lambda _: model)
+    monkeypatch.setattr(export, "assemble", lambda _: model)
+    with pytest.raises(ModelError, match="its outputs are not probabilities"):
         export_run(loaded_run, tmp_path / "x.onnx", find_photos(loaded_run, None), ignore)
     assert list(tmp_path.iterdir()) == []
 

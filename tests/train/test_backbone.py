@@ -9,6 +9,10 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import Weights, WeightsEnum
+
 from boats_runtime.errors import DataError, UsageError
 from boats_train.backbone import (
     DownloadError,
@@ -18,9 +22,6 @@ from boats_train.backbone import (
     load_weights,
     read_state,
 )
-from torch import nn
-from torch.nn import functional as F
-from torchvision.models import Weights, WeightsEnum
 
 State = dict[str, torch.Tensor]
 
@@ -114,7 +115,7 @@ def test_build_backbone__without_auxiliary_heads(name: str) -> None:
         ("resnet_18", ["resnet18"]),
         ("mobilnet_v2", ["mobilenet_v2"]),
         ("ResNet50", ["resnet50"]),
-        ("efficientnet", ["efficientnet_b1"]),
+        ("efficientnet", ["efficientnet_b7"]),
         ("", ["resnet50"]),
         ("fcn_resnet50", ["resnet50"]),
         ("quantized_mobilenet_v2", ["mobilenet_v2"]),

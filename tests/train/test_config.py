@@ -1,8 +1,11 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
+
 from boats_runtime.errors import RunError, UsageError
-from boats_train.config import TrainConfig, parse_image_size
+from boats_train.config import MIN_SIDE, TrainConfig, parse_image_size
+
+EPOCHS: dict[str, object] = {"model": "finetune", "rate": 0.1, "epochs": 1, "batch": 1}
 
 
 def test_train_config__defaults_are_the_reports() -> None:
@@ -21,12 +24,25 @@ def test_train_config__is_frozen() -> None:
     ("changed", "message"),
     [
         ({"model": "forest"}, "--model forest: choose one of .*svm"),
-        ({"height": 31}, "--image-size 31x800: each side must be 32 to 8192"),
-        ({"width": 31}, "--image-size 240x31: each side"),
+        ({"height": MIN_SIDE - 1}, f"--image-size {MIN_SIDE - 1}x800: each side must be "),
+        ({"width": MIN_SIDE - 1}, f"--image-size 240x{MIN_SIDE - 1}: each side"),
         ({"height": 8193}, "--image-size 8193x800: each side"),
         ({"width": 0}, "--image-size 240x0: each side"),
         ({"seed": -1}, "--seed -1: must be 0 to 4294967295"),
         ({"seed": 2**32}, "--seed 4294967296: must be"),
+        ({"unfreeze": "-1"}, "--unfreeze -1: must be all, or a number"),
+        ({"rate": 0.1}, "are for --model finetune or cnn"),
+        ({"epochs": 1}, "are for --model finetune or cnn"),
+        ({"batch": 1}, "are for --model finetune or cnn"),
+        (EPOCHS | {"rate": 0.0}, "--lr 0.0: must be above 0"),
+        (EPOCHS | {"rate": float("nan")}, "--lr nan: must be above 0"),
+        (EPOCHS | {"rate": float("inf")}, "--lr inf: must be above 0"),
+        (EPOCHS | {"epochs": 0}, "--epochs and --batch-size must be 1 or more"),
+        (EPOCHS | {"batch": 0}, "--epochs and --batch-size must be 1 or more"),
+        (EPOCHS | {"tune": False}, "--groups and --tune are for --model svm"),
+        (EPOCHS | {"groups": "x"}, "--groups and --tune are for --model svm"),
+        (EPOCHS | {"model": "cnn", "unfreeze": "1"}, "the CNN learns whole"),
+        (EPOCHS | {"model": "cnn", "from_run": "runs/x"}, "the CNN learns whole"),
     ],
 )
 def test_train_config__value_out_of_range(changed: dict[str, object], message: str) -> None:
@@ -34,7 +50,7 @@ def test_train_config__value_out_of_range(changed: dict[str, object], message: s
         TrainConfig("data", **changed)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("side", [32, 8192])
+@pytest.mark.parametrize("side", [MIN_SIDE, 8192])
 def test_train_config__smallest_and_largest_side(side: int) -> None:
     config = TrainConfig("data", height=side, width=side)
     assert (config.height, config.width) == (side, side)
@@ -48,6 +64,8 @@ def test_train_config__smallest_and_largest_seed(seed: int) -> None:
 def test_from_json__reads_what_to_json_wrote() -> None:
     config = TrainConfig("la/mia barca", "svm", "resnet18", "none", 64, 160, seed=7)
     assert TrainConfig.from_json(config.to_json()) == config
+    other = TrainConfig("data", **EPOCHS)  # type: ignore[arg-type]
+    assert TrainConfig.from_json(other.to_json()) == other
 
 
 @pytest.mark.parametrize("value", [None, [], "config", 1, {}])
@@ -85,7 +103,7 @@ def test_from_json__value_of_another_type(key: str, value: object) -> None:
 
 
 def test_from_json__value_out_of_range() -> None:
-    with pytest.raises(UsageError, match="--image-size 240x1"):
+    with pytest.raises(RunError, match="--image-size 240x1: each side"):
         TrainConfig.from_json(TrainConfig("data").to_json() | {"width": 1})
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import SUFFIXES
 from boats_train.dataset import scan_dataset

@@ -3,9 +3,10 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from boats_train.metrics import class_table, measure
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, classification_report, f1_score
+
+from boats_train.metrics import class_table, measure
 
 CLASSES = ("barca", "gondola", "topa", "vaporetto")
 

@@ -1,11 +1,12 @@
 import pytest
 import torch
+from torch import nn
+from torchvision.transforms import functional
+
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocess import Preprocessing
 from boats_train.backbone import build_backbone
 from boats_train.network import FeatureNetwork, check_network
-from torch import nn
-from torchvision.transforms import functional
 
 MEANS = {
     "imagenet": {},

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from boats_runtime.preprocess import IMAGENET_MEAN
 from torchvision.transforms.v2 import functional
+
+from boats_runtime.preprocess import IMAGENET_MEAN
 
 COLOUR = 0.4
 """Brightness, contrast and saturation vary by so much up and down, as in ResNet's recipe by
-Facebook (https://github.com/facebookarchive/fb.resnet.torch, datasets/transforms.lua), after
+Facebook (https://github.com/facebookarchive/fb.resnet.torch, datasets/imagenet.lua), after
 Howard 2013, https://arxiv.org/abs/1312.5402."""
 
 SCALE = 0.1

@@ -35,6 +35,9 @@ class Schedule(NamedTuple):
 
 NO_EPOCHS = Schedule(0.0, 0, 0)
 HEAD = Schedule(1e-4, 100, 128)
+WHOLE = Schedule(1e-4, 30, 32)
+"""With `--unfreeze`."""
+
 CNN = Schedule(1e-3, 10, 128)
 """As the report has them, with Adam's own learning rate."""
 
@@ -96,6 +99,10 @@ def train(
     compare: Annotated[
         bool, typer.Option("--compare", help="Train every model of the report, and compare.")
     ] = False,
+    unfreeze: Annotated[
+        str,
+        typer.Option(help="finetune: how many of the backbone's last blocks learn, or all."),
+    ] = "0",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same training was interrupted.")
@@ -119,6 +126,8 @@ def train(
     if model == "cnn" and (backbone or weights):
         raise UsageError("--model cnn has no backbone: leave --backbone and --weights out")
     defaults = {"svm": NO_EPOCHS, "finetune": HEAD, "cnn": CNN}[model]
+    if model == "finetune" and unfreeze != "0":
+        defaults = WHOLE
     height, width = parse_image_size(image_size or ("30x100" if model == "cnn" else "240x800"))
     config = TrainConfig(
         data=str(data),
@@ -133,6 +142,7 @@ def train(
         rate=defaults.rate if lr is None else lr,
         epochs=defaults.epochs if epochs is None else epochs,
         batch=defaults.batch if batch_size is None else batch_size,
+        unfreeze=unfreeze,
         from_run=str(from_run or ""),
     )
     dataset = find_data(data, demo, seed)
@@ -142,7 +152,7 @@ def train(
         run_comparison(config, dataset, cache, out)
         return
     result = run_training(config, dataset, demo, cache, out, resume)
-    if result.skipped:
+    if result and result.skipped:
         raise ImageError(f"{len(result.skipped)} photos could not be read and were skipped")
 
 
@@ -167,26 +177,36 @@ def find_data(data: Path, demo: bool, seed: int) -> "Dataset":
 
 def run_training(
     config: TrainConfig, dataset: "Dataset", demo: bool, cache: str, out: Path, resume: bool
-) -> "TrainingResult":
+) -> "TrainingResult | None":
     """Trains, prints how good it is and writes the run.
+
+    Returns:
+        What was trained; None in a process that only helped another to train it.
 
     Raises:
         BoatsError: As `train_model` and `write_run` say.
     """
     from boats_train.backbone import DownloadError
+    from boats_train.distributed import join_ranks
     from boats_train.illustrate import illustrate
     from boats_train.run import write_run
-    from boats_train.training import train_model
+    from boats_train.training import take_part, train_model
 
-    workplace = make_workplace(config, dataset, cache, out, resume=resume)
-    try:
-        result = train_model(config, dataset, workplace)
-    except DownloadError as error:
-        if not demo:
-            raise
-        log(str(error))
-        log("NO IMAGENET WEIGHTS: the demo goes on with random ones and will be less accurate")
-        result = train_model(replace(config, weights="none"), dataset, workplace)
+    with join_ranks() as ranks:
+        if ranks.count > 1 and (demo or config.unfreeze == "0"):
+            raise UsageError("torchrun is for --model finetune --unfreeze, on photos of your own")
+        workplace = replace(make_workplace(config, dataset, cache, out, resume=resume), ranks=ranks)
+        if not ranks.main:
+            take_part(config, dataset, workplace)
+            return None
+        try:
+            result = train_model(config, dataset, workplace)
+        except DownloadError as error:
+            if not demo:
+                raise
+            log(str(error))
+            log("NO IMAGENET WEIGHTS: the demo goes on with random ones and will be less accurate")
+            result = train_model(replace(config, weights="none"), dataset, workplace)
     for line in to_tables(result):
         typer.echo(line)
     name = f"{now()}-{config.model}-{config.backbone}"

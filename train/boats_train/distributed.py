@@ -7,13 +7,14 @@ each its rank. The processes meet in PyTorch's process group: NCCL between GPUs,
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
-from boats_runtime.errors import UsageError
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from boats_runtime.errors import UsageError
 
 TIMEOUT = timedelta(hours=1)
 """How long one process waits for the others, who may be decoding photos from a slow disk."""
@@ -31,7 +32,7 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def main(self) -> bool:

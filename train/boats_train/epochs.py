@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +48,8 @@ class Epochs:
         resume: Whether to go on from the folder's checkpoint; else what is there is removed.
         seed: Of the whole training; every epoch draws from a seed of its own, so that a resumed one
             draws the same.
+        rank: Of this process, when several train together: all read the checkpoint, only rank 0
+            writes, and each draws for itself.
 
     Attributes:
         rows: The curves so far.
@@ -55,18 +58,28 @@ class Epochs:
         RunError: The checkpoint can't be read, or is of another training.
     """
 
-    def __init__(self, parts: Mapping[str, Stateful], folder: Path, *, resume: bool, seed: int):
+    def __init__(
+        self,
+        parts: Mapping[str, Stateful],
+        folder: Path,
+        *,
+        resume: bool,
+        seed: int,
+        rank: int = 0,
+    ) -> None:
         self._parts = parts
         self._folder = folder
         self._seed = seed
+        self._rank = rank
         self.rows: list[Row] = []
         checkpoint = folder / CHECKPOINT
         if resume and checkpoint.is_file():
             self._load(checkpoint)
-        else:
+        elif rank == 0:
             shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder / EVENTS, ignore_errors=True)
+        if rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder / EVENTS, ignore_errors=True)
 
     def run(
         self,
@@ -90,16 +103,17 @@ class Epochs:
             RunError: The loss is not a number any more; says what to do.
             OutputError: The checkpoint can't be written.
         """
-        with SummaryWriter(str(self._folder / EVENTS)) as events:
+        main = self._rank == 0
+        left = range(len(self.rows) + 1, count + 1)
+        with SummaryWriter(str(self._folder / EVENTS)) if main else nullcontext() as events:
             for row in self.rows:
                 _add(events, row)
-            for number in track(
-                range(len(self.rows) + 1, count + 1), title, count - len(self.rows)
-            ):
+            for number in track(left, title, len(left)) if main else left:
                 if self.rows and finished(self.rows):
                     break
-                seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-                torch.manual_seed(seed)
+                # Rank 0's is the same as that of a process by itself.
+                entropy = np.random.SeedSequence([self._seed, number, self._rank])
+                torch.manual_seed(int(entropy.generate_state(1)[0]))
                 row = {"epoch": float(number)} | epoch(number)
                 if not np.isfinite(row["train_loss"]):
                     raise RunError(
@@ -108,7 +122,8 @@ class Epochs:
                     )
                 self.rows.append(row)
                 _add(events, row)
-                self._save()
+                if main:
+                    self._save()
         return self.rows
 
     def _save(self) -> None:
@@ -118,8 +133,9 @@ class Epochs:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_whole(self._folder / CHECKPOINT, buffer.getvalue())
+        # The checkpoint last: after a kill between the two, the epoch is done again.
         write_whole(self._folder / CURVES, curves_csv(self.rows).encode())
+        write_whole(self._folder / CHECKPOINT, buffer.getvalue())
 
     def _load(self, checkpoint: Path) -> None:
         try:
@@ -161,7 +177,9 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def _add(events: SummaryWriter, row: Row) -> None:
+def _add(events: SummaryWriter | None, row: Row) -> None:
+    if not events:
+        return
     for name, value in row.items():
         if name != "epoch":
             events.add_scalar(name, value, int(row["epoch"]))

@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import skops.io
 from torch import nn
 
 from boats_runtime.errors import ModelError, OutputError, RunError, UsageError
@@ -30,6 +30,11 @@ from boats_train.backbone import build_backbone, load_state
 from boats_train.config import TrainConfig
 from boats_train.network import FeatureNetwork
 from boats_train.small_cnn import SmallCnn
+
+with warnings.catch_warnings():
+    # skops looks into every module that is loaded, and PyTorch warns of its own old attributes.
+    warnings.simplefilter("ignore")
+    import skops.io
 
 SCHEMA_VERSION = 1
 LATEST = "latest"

@@ -1,16 +1,17 @@
 """Which photos an epoch of fine-tuning sees, and their pixels in batches."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from boats_runtime.errors import DataError
-from boats_runtime.preprocess import Preprocessing
 from numpy.typing import NDArray
 
+from boats_runtime.errors import DataError
+from boats_runtime.preprocess import Preprocessing
 from boats_train.dataset import Split
 from boats_train.distributed import Ranks
 from boats_train.features import Pixels, decode_photos
@@ -74,7 +75,6 @@ def load_batches(
         DataError: A photo can't be decoded.
     """
     photos = decode_photos(preprocessing, paths)
-    starts = range(0, len(paths), batch)
 
     def load(start: int) -> Pixels:
         wanted = min(batch, len(paths) - start)
@@ -84,11 +84,11 @@ def load_batches(
                 raise DataError(f"{paths[index]}: could be read at first and can't be any more")
         return np.stack(list(found.values()))
 
+    waiting: deque[Future[Pixels]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
-        ahead = pool.submit(load, 0) if starts else None
-        for start in starts:
-            assert ahead
-            pixels = ahead.result()
-            if start + batch < len(paths):
-                ahead = pool.submit(load, start + batch)
-            yield pixels
+        for start in range(0, len(paths), batch):
+            waiting.append(pool.submit(load, start))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        if waiting:
+            yield waiting.popleft().result()

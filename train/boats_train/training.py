@@ -19,13 +19,17 @@ from boats_train.adam import Labelled, as_classifier, fit_adam
 from boats_train.backbone import build_backbone, load_weights
 from boats_train.config import TrainConfig
 from boats_train.dataset import Dataset
+from boats_train.distributed import Ranks
 from boats_train.engine import Engine, choose_engine, plain_engine
 from boats_train.epochs import Row
 from boats_train.feature_cache import FeatureCache, network_key
 from boats_train.features import decode_photos, extract_features
+from boats_train.finetune import fine_tune
+from boats_train.learner import Photos, Recipe
 from boats_train.metrics import SplitMetrics, measure
 from boats_train.network import FeatureNetwork, check_network
 from boats_train.run import Run, library_versions, load_run
+from boats_train.sampling import keep_readable
 from boats_train.small_cnn import FEATURES, SmallCnn
 from boats_train.svm import cross_validate, fit_svm
 
@@ -44,12 +48,14 @@ class Workplace:
         folder: Where checkpoints lie until the run is written.
         resume: Whether to go on from them.
         log: Takes a line about what goes on.
+        ranks: This process among those that train together.
     """
 
     cache: Path | None
     folder: Path
     resume: bool
     log: Log
+    ranks: Ranks = Ranks()  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> 
         OutputError: The cache or a checkpoint can't be written.
     """
     started = time.perf_counter()
-    network = _make_network(config, dataset)
+    network = _make_network(config, dataset, workplace.ranks)
     learned = _train_network(config, dataset, network, workplace)
     network_ready = time.perf_counter()
     extracted, skipped = _extract(config, dataset, network, workplace)
@@ -131,13 +137,28 @@ def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> 
         "skipped": [str(path) for path, _ in skipped],
         **fitted.details,
     }
-    preprocessing = Preprocessing(config.height, config.width)
+    preprocessing = network_size(config)
     run = Run(
         config, dataset.classes, preprocessing, network.cpu(), fitted.estimator, recorded,
         library_versions(),
     )  # fmt: skip
     targets = {name: split.targets for name, split in extracted.items()}
     return TrainingResult(run, metrics, targets, probabilities, fitted.rows, tuple(skipped))
+
+
+def take_part(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> None:
+    """Trains beside rank 0, which calls `train_model`, until the network is trained.
+
+    Raises:
+        BoatsError: As in `train_model`.
+    """
+    network = _make_network(config, dataset, workplace.ranks)
+    _train_network(config, dataset, network, workplace)
+
+
+def network_size(config: TrainConfig) -> Preprocessing:
+    """Returns how a photo becomes the input of the configured network."""
+    return Preprocessing(config.height, config.width)
 
 
 def training_digest(config: TrainConfig, dataset: Dataset) -> str:
@@ -147,10 +168,10 @@ def training_digest(config: TrainConfig, dataset: Dataset) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _make_network(config: TrainConfig, dataset: Dataset) -> FeatureNetwork:
+def _make_network(config: TrainConfig, dataset: Dataset, ranks: Ranks) -> FeatureNetwork:
     torch.manual_seed(config.seed)  # decides the random weights
-    preprocessing = Preprocessing(config.height, config.width)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    preprocessing = network_size(config)
+    device = ranks.device
     if config.from_run:
         earlier = load_run(Path(config.from_run))
         if earlier.preprocessing != preprocessing or earlier.classes != dataset.classes:
@@ -159,7 +180,8 @@ def _make_network(config: TrainConfig, dataset: Dataset) -> FeatureNetwork:
     if config.model == "cnn":
         return FeatureNetwork(SmallCnn(config.height, config.width), preprocessing).to(device)
     backbone = build_backbone(config.backbone)
-    load_weights(backbone, config.backbone, config.weights)
+    with ranks.main_first():  # which may have to download them
+        load_weights(backbone, config.backbone, config.weights)
     network = FeatureNetwork(backbone, preprocessing)
     check_network(network, config.backbone, preprocessing)
     return network.to(device)
@@ -174,13 +196,31 @@ def _train_network(
         splits = {name: _decode(dataset, config, name) for name in ("train", "valid")}
         rows = _fit(config, nn.Sequential(network, layer), splits, workplace)
         return _Fitted(as_classifier(layer), {}, rows)
+    if config.unfreeze != "0":
+        preprocessing = network_size(config)
+        ranks = workplace.ranks
+        train, valid = (
+            keep_readable(dataset.splits[name], preprocessing, ranks) for name in ("train", "valid")
+        )
+        _check_readable(dataset, "train", train.targets)
+        _check_readable(dataset, "valid", valid.targets)
+        layer, rows = fine_tune(
+            network,
+            Photos(train, valid, dataset.classes, preprocessing),
+            Recipe(config.unfreeze, config.rate, config.epochs, config.batch, config.seed),
+            folder=workplace.folder,
+            resume=workplace.resume,
+            ranks=ranks,
+            log=workplace.log,
+        )
+        return _Fitted(as_classifier(layer), {}, rows)
     return None
 
 
 def _decode(dataset: Dataset, config: TrainConfig, name: str) -> Labelled:
     """Decodes a split into memory."""
     split = dataset.splits[name]
-    preprocessing = Preprocessing(config.height, config.width)
+    preprocessing = network_size(config)
     photos = list(decode_photos(preprocessing, split.paths))
     _check_readable(dataset, name, split.targets[[index for index, _ in photos]])
     pixels = np.stack([pixels for _, pixels in photos])
@@ -190,7 +230,7 @@ def _decode(dataset: Dataset, config: TrainConfig, name: str) -> Labelled:
 def _extract(
     config: TrainConfig, dataset: Dataset, network: FeatureNetwork, workplace: Workplace
 ) -> tuple[dict[str, _Extracted], list[tuple[Path, str]]]:
-    preprocessing = Preprocessing(config.height, config.width)
+    preprocessing = network_size(config)
     engine = _choose_engine(config, dataset, network)
     workplace.log(
         f"features: {config.backbone} on {network.mean.device}, {config.height}x{config.width}, "
@@ -219,7 +259,7 @@ def _extract(
 def _choose_engine(config: TrainConfig, dataset: Dataset, network: FeatureNetwork) -> Engine:
     paths = dataset.splits["train"].paths
     spread = [paths[index] for index in np.linspace(0, len(paths) - 1, PROBES, dtype=int)]
-    preprocessing = Preprocessing(config.height, config.width)
+    preprocessing = network_size(config)
     probe = [pixels for _, pixels in decode_photos(preprocessing, spread)]
     if config.model == "cnn" or not probe:
         return plain_engine(network)

@@ -1,0 +1,136 @@
+"""Photos a second of feature extraction, against the plain loop, on the same photos.
+
+The plain loop is what one writes first: PyTorch eager in float32, the default layout, a DataLoader
+without workers. Both decode the same files through the one preprocessing, and take turns.
+
+    python benchmarks/training.py --backbone resnet50 --data DIR
+"""
+
+import argparse
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import Circumstances, Plan, measure, median_ratio, report, summarise
+from torch.utils.data import DataLoader, Dataset
+
+from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
+from boats_runtime.providers import granted_cpus
+from boats_train.backbone import build_backbone, load_weights
+from boats_train.demo import make_demo_data
+from boats_train.engine import Engine, choose_engine
+from boats_train.feature_cache import FeatureCache
+from boats_train.features import extract_features
+from boats_train.network import FeatureNetwork
+
+PLAIN_BATCH = 8
+CHUNK = 16
+"""Photos a turn."""
+
+
+class Photos(Dataset[torch.Tensor]):
+    """Photos as the plain loop reads them: normalised `(3, H, W) float32`."""
+
+    def __init__(self, paths: list[Path], preprocessing: Preprocessing) -> None:
+        self._paths = paths
+        self._preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        pixels = self._preprocessing.apply(decode(self._paths[index])).astype(np.float32) / 255
+        return torch.from_numpy(((pixels - MEAN) / STD).transpose(2, 0, 1).copy())
+
+
+MEAN = np.array(IMAGENET_MEAN, dtype=np.float32)
+STD = np.array(IMAGENET_STD, dtype=np.float32)
+
+
+def run_plain(backbone: torch.nn.Module, preprocessing: Preprocessing, paths: list[Path]) -> None:
+    """Extracts features with the plain loop."""
+    loader = DataLoader(Photos(paths, preprocessing), batch_size=PLAIN_BATCH, num_workers=0)
+    with torch.no_grad():
+        for batch in loader:
+            backbone(batch)
+
+
+def run_boats(engine: Engine, preprocessing: Preprocessing, paths: list[Path]) -> None:
+    """Extracts features as `boats-train` does, remembering none."""
+    extract_features(engine, preprocessing, paths, FeatureCache(None, ""), "boats")
+
+
+def main() -> None:
+    """Measures, prints a Markdown table and writes the raw values."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--weights", default="none")
+    parser.add_argument("--data", type=Path, help="folder of photos; drawn ones without it")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.json"))
+    options = parser.parse_args()
+    circumstances = Circumstances()
+    torch.set_num_threads(granted_cpus())
+    with tempfile.TemporaryDirectory() as passing:
+        row = compare(
+            options.backbone, options.weights, find(options.data, passing), options.rounds
+        )
+    row |= {"photos": "real" if options.data else "drawn"}
+    report(options.output, {"training": row}, circumstances)
+    print(to_markdown(row))
+    print(f"raw values: {options.output}", file=sys.stderr)
+
+
+def find(data: Path | None, passing: str) -> list[Path]:
+    """Finds the photos of a turn, spread over the folder, or draws them."""
+    if data is None:
+        data = Path(passing) / "drawn"
+        make_demo_data(data, counts={"ferry": (CHUNK, 1, 1), "water": (CHUNK, 1, 1)})
+    paths = sorted(data.rglob("*.jpg"))
+    return [paths[index] for index in np.linspace(0, len(paths) - 1, CHUNK, dtype=int)]
+
+
+def compare(backbone: str, weights: str, paths: list[Path], rounds: int) -> dict[str, Any]:
+    """Measures both on the same photos, in turns."""
+    preprocessing = Preprocessing(240, 800)
+    plain = build_backbone(backbone)
+    load_weights(plain, backbone, weights)
+    network = FeatureNetwork(plain, preprocessing)
+    probe = np.stack([preprocessing.apply(decode(path)) for path in paths[:4]])
+    engine = choose_engine(network, probe)
+    tasks = {
+        "plain": partial(run_plain, plain, preprocessing, paths),
+        "boats": partial(run_boats, engine, preprocessing, paths),
+    }
+    values = measure(tasks, Plan(warm_up=1, min_count=rounds, min_seconds=0))
+    ratio = median_ratio(values["plain"], values["boats"])
+    return {
+        "backbone": backbone,
+        "weights": weights,
+        "engine": engine.name,
+        "photos_a_turn": len(paths),
+        "times": {name: summarise(durations) for name, durations in values.items()},
+        "times_faster": [ratio.value, ratio.low, ratio.high],
+    }
+
+
+def to_markdown(row: dict[str, Any]) -> str:
+    """Returns the table: photos a second from the medians, and their ratio."""
+    rates = {
+        name: row["photos_a_turn"] / times["p50_ms"] * 1e3 for name, times in row["times"].items()
+    }
+    value, low, high = row["times_faster"]
+    return (
+        "| network | photos | plain loop, photos/s | boats, photos/s | times (95%) |\n"
+        "| --- | --- | ---: | ---: | ---: |\n"
+        f"| {row['backbone']}, {row['engine']} | {row['photos']} | {rates['plain']:.2f} "
+        f"| {rates['boats']:.2f} | {value:.2f} ({low:.2f} to {high:.2f}) |"
+    )
+
+
+if __name__ == "__main__":
+    main()
