@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 import onnx
-from boats_runtime.classifier import INPUT, OUTPUTS
-from boats_runtime.metadata import ModelMetadata
-from boats_train.run import Run
 from onnx import compose
 
 from boats_export.head import export_head
 from boats_export.network import FEATURES, export_network
 from boats_export.opset import IR_VERSION
+from boats_runtime.classifier import INPUT, OUTPUTS
+from boats_runtime.metadata import ModelMetadata
+from boats_train.run import Run
 
 BATCH = "batch"
 HEAD = "head/"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
+
 from boats_runtime import command
 from boats_runtime.errors import UsageError
 from boats_runtime.providers import import_onnxruntime
@@ -40,10 +41,9 @@ def export(
     import_onnxruntime()
     if not out.parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: must be a file in a folder that exists")
-    from boats_train.run import load_run
-
     from boats_export.export import export_run
     from boats_export.verify import find_photos
+    from boats_train.run import load_run
 
     trained = load_run(run)
     log(

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import onnx
-from boats_runtime.errors import OutputError
-from boats_train.run import Run
 
 from boats_export.assemble import assemble, metadata_of
 from boats_export.verify import Parity, compare, require_parity
+from boats_runtime.errors import OutputError
+from boats_train.run import Run
 
 Log = Callable[[str], None]
 

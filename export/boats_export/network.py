@@ -5,10 +5,10 @@ import warnings
 
 import onnx
 import torch
-from boats_runtime.classifier import INPUT
-from boats_runtime.preprocess import Preprocessing
 
 from boats_export.opset import IR_VERSION, OPSET
+from boats_runtime.classifier import INPUT
+from boats_runtime.preprocess import Preprocessing
 
 FEATURES = "features"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError, DataError, ImageError
 from boats_runtime.preprocess import SUFFIXES, decode
 from boats_train.progress import track
 from boats_train.run import Run
-from numpy.typing import NDArray
 
 BATCHES = (1, 2, 7)
 """Batch sizes of the proof, in turn: exporters have got single batches right and others wrong."""

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from boats_runtime.errors import OutputError, UsageError
 from boats_train import demo
 from boats_train.demo import DEMO_COUNTS, make_demo_data
 from boats_train.drawing import LABELS, draw_photo
-from PIL import Image
 
 COUNTS = {"water": (1, 1, 0), "gondola": (2, 1, 1)}
 

@@ -15,8 +15,9 @@ import safetensors
 import safetensors.torch
 import torch
 import torchvision
-from boats_runtime.errors import DataError, UsageError
 from torch import nn
+
+from boats_runtime.errors import DataError, UsageError
 
 _HEADS = ("fc", "classifier", "head", "heads")
 """What torchvision's networks call the layers behind the pooling."""

@@ -1,6 +1,5 @@
 """The resolved configuration of a training run."""
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -11,6 +10,10 @@ MODELS = ("svm", "finetune", "cnn")
 
 MIN_SIDE = 24
 """Smallest side of a network's input."""
+
+
+MAX_RATE = 100.0
+"""Highest learning rate."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ class TrainConfig:
     def _check_epochs(self) -> None:
         if self.groups or not self.tune:
             raise UsageError("--groups and --tune are for --model svm")
-        if not (math.isfinite(self.rate) and self.rate > 0):
-            raise UsageError(f"--lr {self.rate}: must be above 0")
+        if not 0 < self.rate <= MAX_RATE:
+            raise UsageError(f"--lr {self.rate:g}: must be above 0 and at most {MAX_RATE:g}")
         if self.epochs < 1 or self.batch < 1:
             raise UsageError("--epochs and --batch-size must be 1 or more")
         if self.model == "cnn" and (self.unfreeze != "0" or self.from_run):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import SUFFIXES
-from numpy.typing import NDArray
 
 SPLITS = ("train", "valid", "test")
 """The splits' folder names; `test` may be missing."""

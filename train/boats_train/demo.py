@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from boats_runtime.errors import OutputError, UsageError
 
+from boats_runtime.errors import OutputError, UsageError
 from boats_train.drawing import draw_photo
 
 DEMO_COUNTS: Mapping[str, tuple[int, int, int]] = MappingProxyType(

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from boats_runtime.errors import UsageError
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter
+
+from boats_runtime.errors import UsageError
 
 WIDTH = 800
 HEIGHT = 240

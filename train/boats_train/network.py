@@ -1,9 +1,10 @@
 """The network as it ships: uint8 pixels in, pooled features out, normalisation inside."""
 
 import torch
+from torch import nn
+
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocess import Preprocessing
-from torch import nn
 
 
 class FeatureNetwork(nn.Module):
