@@ -36,7 +36,8 @@ WIDTHS = (1280, 2048)
 TARGETS = {1: 1 / 10, 64: 1 / 20}
 """Largest time of the graph by batch size, as a share of that of skl2onnx's."""
 
-TURN = 5
+TURN = 10
+"""Runs in a row: the vectors stay in the cache, as long as it is large enough for them."""
 
 ADDED_MS = 0.5
 """What the whole SVM may take of a photo."""

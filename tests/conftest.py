@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from boats_runtime.classifier import Classifier
     from boats_train.run import Run
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands have it
+
 # PyTorch and the rest are imported by the fixtures that use them: most tests don't.
 
 CLASSES = ("barca lunga", "gòndola", "topa")

@@ -65,4 +65,5 @@ def log(line: str) -> None:
 
 def main() -> NoReturn:
     """Runs `boats-export`."""
+    command.wait_passively()
     command.run(app, COMMAND)

@@ -152,6 +152,9 @@ def add_dot_kernel(
 ) -> str:
     """Adds the kernel (gamma x.s + r)^degree or tanh(gamma x.s + r).
 
+    Unlike a distance, x.s keeps the offset that all features share. Where that is hundreds of times
+    their spread, the polynomial's float32 can't tell photos apart: such features need a scaler.
+
     Args:
         nodes: Of the graph.
         svc: Fitted.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -59,6 +60,14 @@ def run(app: typer.Typer, command: str) -> NoReturn:
     except KeyboardInterrupt:
         _fail(command, "interrupted", INTERRUPTED)
     sys.exit(0)
+
+
+def wait_passively() -> None:
+    """Lets OpenMP's threads sleep while they wait; to be called before PyTorch is imported.
+
+    They spin by default: two trainings on the same cores then hold each other up many times over.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def require_extra(command: str, extra: str, modules: Sequence[str]) -> None:

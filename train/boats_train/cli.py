@@ -303,4 +303,5 @@ def log(line: str) -> None:
 
 def main() -> NoReturn:
     """Runs `boats-train`."""
+    command.wait_passively()
     command.run(app, COMMAND)

@@ -4,6 +4,7 @@
 each its rank. The processes meet in PyTorch's process group: NCCL between GPUs, gloo without.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from boats_runtime.errors import UsageError
 
 TIMEOUT = timedelta(hours=1)
 """How long one process waits for the others, who may be decoding photos from a slow disk."""
+
+_TIMES = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,19 @@ def join_ranks() -> Iterator[Ranks]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
+    meeting = distributed.rendezvous("env://", timeout=TIMEOUT)  # type: ignore[attr-defined]
+    store, rank, count = next(meeting)
+    # Under a name of its own each time: the addresses of an earlier meeting are still there.
+    store = distributed.PrefixStore(f"boats-{next(_TIMES)}", store)  # type: ignore[attr-defined]
     distributed.init_process_group(
-        "nccl" if cuda else "gloo", timeout=TIMEOUT, device_id=device if cuda else None
+        "nccl" if cuda else "gloo",
+        store=store,
+        rank=rank,
+        world_size=count,
+        timeout=TIMEOUT,
+        device_id=device if cuda else None,
     )
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size(), device)
+        yield Ranks(rank, count, device)
     finally:
         distributed.destroy_process_group()
