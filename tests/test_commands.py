@@ -104,8 +104,8 @@ def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[
     rows = []
     with torch.inference_mode():
         for photo in photos:
-            pixels = torch.from_numpy(run.preprocessing.apply(decode(photo))[np.newaxis])
-            rows.append(run.network(pixels).numpy())
+            pixels = np.stack([run.preprocessing.apply(decode(photo))])
+            rows.append(run.network(torch.from_numpy(pixels)).numpy())
     features = np.concatenate(rows)
     labels = [run.classes[index] for index in run.estimator.predict(features)]
     probabilities = run.estimator.predict_proba(features).tolist()

@@ -5,5 +5,4 @@ it may refuse.
 """
 
 OPSET = 18
-ML_OPSET = 3
 IR_VERSION = 10

@@ -34,7 +34,7 @@ def test_train_config__is_frozen() -> None:
         ({"rate": 0.1}, "are for --model finetune or cnn"),
         ({"epochs": 1}, "are for --model finetune or cnn"),
         ({"batch": 1}, "are for --model finetune or cnn"),
-        (EPOCHS | {"rate": 0.0}, "--lr 0.0: must be above 0"),
+        (EPOCHS | {"rate": 0.0}, "--lr 0: must be above 0"),
         (EPOCHS | {"rate": float("nan")}, "--lr nan: must be above 0"),
         (EPOCHS | {"rate": float("inf")}, "--lr inf: must be above 0"),
         (EPOCHS | {"epochs": 0}, "--epochs and --batch-size must be 1 or more"),

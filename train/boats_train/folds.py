@@ -83,8 +83,9 @@ def make_folds(
         folds = _from_groups(groups)
         if all(len(np.unique(targets[learned])) > 1 for learned, _ in folds.strict()):
             return folds
-    names = tuple(f"fold {number + 1}" for number in range(STRATIFIED_FOLDS))
-    return Folds(_deal(targets, seed), names, "stratified")
+    count = min(STRATIFIED_FOLDS, len(targets))
+    names = tuple(f"fold {number + 1}" for number in range(count))
+    return Folds(_deal(targets, count, seed), names, "stratified")
 
 
 def find_groups(paths: Sequence[Path], pattern: str | None) -> list[str] | None:
@@ -127,10 +128,10 @@ def _from_groups(groups: Sequence[str]) -> Folds:
     return Folds(fold_of[index], tuple(f"fold {n + 1}" for n in range(MAX_FOLDS)), "grouped")
 
 
-def _deal(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _deal(targets: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """Deals photos like cards, class by class, so that each class is spread over the folds."""
     rng = np.random.default_rng(seed)
     order = np.lexsort((rng.random(len(targets)), targets))
     assigned = np.empty(len(targets), dtype=np.int64)
-    assigned[order] = np.arange(len(targets)) % STRATIFIED_FOLDS
+    assigned[order] = np.arange(len(targets)) % folds
     return assigned

@@ -185,8 +185,12 @@ def _score(
 
     def predict(fold: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
         learned, held = fold
-        svc = _svc(candidate).fit(kernel[np.ix_(learned, learned)], targets[learned])
-        predicted[held] = svc.predict(kernel[np.ix_(held, learned)])
+        classes = np.unique(targets[learned])
+        if len(classes) == 1:  # the only photo of the other of two classes is held out
+            predicted[held] = classes[0]
+        else:
+            svc = _svc(candidate).fit(kernel[np.ix_(learned, learned)], targets[learned])
+            predicted[held] = svc.predict(kernel[np.ix_(held, learned)])
         return float(np.mean(predicted[held] == targets[held]))
 
     with ThreadPoolExecutor(threads) as pool:  # libsvm works without the interpreter's lock
