@@ -35,7 +35,7 @@ class Schedule(NamedTuple):
 
 NO_EPOCHS = Schedule(0.0, 0, 0)
 HEAD = Schedule(1e-4, 100, 128)
-WHOLE = Schedule(1e-4, 30, 32)
+WHOLE = Schedule(3e-4, 30, 32)
 """With `--unfreeze`."""
 
 CNN = Schedule(1e-3, 10, 128)
@@ -198,6 +198,7 @@ def run_training(
         workplace = replace(make_workplace(config, dataset, cache, out, resume=resume), ranks=ranks)
         if not ranks.main:
             take_part(config, dataset, workplace)
+            ranks.meet()  # NCCL's processes part together
             return None
         try:
             result = train_model(config, dataset, workplace)
@@ -207,6 +208,7 @@ def run_training(
             log(str(error))
             log("NO IMAGENET WEIGHTS: the demo goes on with random ones and will be less accurate")
             result = train_model(replace(config, weights="none"), dataset, workplace)
+        ranks.meet()
     for line in to_tables(result):
         typer.echo(line)
     name = f"{now()}-{config.model}-{config.backbone}"

@@ -64,12 +64,12 @@ class Ranks:
     def main_first(self) -> Iterator[None]:
         """Lets rank 0 do something first, like a download, that the others then find done."""
         if not self.main:
-            self._meet()
+            self.meet()
         try:
             yield
         finally:
             if self.main:
-                self._meet()
+                self.meet()
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """Wraps a model so that its gradients are the processes' mean; alone it stays as it is.
@@ -82,7 +82,8 @@ class Ranks:
         on_gpu = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=on_gpu, broadcast_buffers=False)
 
-    def _meet(self) -> None:
+    def meet(self) -> None:
+        """Waits until every process has come here."""
         self.add(torch.zeros(1))
 
 
