@@ -25,6 +25,8 @@ from boats_train.archive import Limits
 from boats_train.data_fetch import SOURCES, fetch_data
 from boats_train.manifest import boats_manifest, find_differences, read_manifest
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
 PREFIX = "repo-0123abc/Thursday/practical-part2/data/"
 FILES = {
     f"{split}/{label}/{number}.jpg": f"{split} {label} {number} ".encode() * 500
