@@ -23,6 +23,8 @@ EXIT_CODES = {
 SCRIPT = """
 import time, typer
 from boats_runtime import command
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 app = command.new_app("boats-test")
 @app.command()
 def go(what: str):
