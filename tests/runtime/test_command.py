@@ -8,6 +8,8 @@ import typer
 
 from boats_runtime import command, errors
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
 EXIT_CODES = {
     "BoatsError": 3,
     "UsageError": 2,
@@ -23,8 +25,6 @@ EXIT_CODES = {
 SCRIPT = """
 import time, typer
 from boats_runtime import command
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 app = command.new_app("boats-test")
 @app.command()
 def go(what: str):
