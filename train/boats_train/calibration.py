@@ -18,7 +18,7 @@ class CalibratedSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     The probabilities are `softmax(slope * score_k + offset_k)` over the one-vs-rest scores, for two
     classes `sigmoid(slope * score + offset)` (Platt 1999). One sigmoid a class, fitted apart and
     divided by their sum (Zadrozny and Elkan 2002), is what scikit-learn offers; it demotes rare
-    classes: see docs/training.md for the comparison.
+    classes.
 
     Args:
         pipeline: Fitted on class indices 0 to K-1; its last step is an SVC with one-vs-rest scores

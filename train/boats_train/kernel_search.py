@@ -125,7 +125,7 @@ def score(
     threads: int,
 ) -> Scored:
     """Cross-validates one setting; arguments as in `search`."""
-    kernel = np.exp(-candidate.gamma * _squared_distances(_scale(features, candidate.scaling)))
+    kernel = _kernel(features, candidate)
     return _score(kernel, targets, folds, candidate, threads)
 
 
@@ -143,7 +143,7 @@ def held_out_decisions(
     Returns:
         `(N, K) float64`, or `(N,)` for two classes, as `SVC.decision_function` has them.
     """
-    kernel = np.exp(-candidate.gamma * _squared_distances(_scale(features, candidate.scaling)))
+    kernel = _kernel(features, candidate)
 
     def decide(fold: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.float64]:
         learned, held = fold
@@ -197,6 +197,13 @@ def _score(
         accuracies = tuple(pool.map(predict, folds.strict()))
     macro_f1 = float(f1_score(targets, predicted, average="macro", zero_division=0))
     return Scored(candidate, accuracies, float(np.mean(accuracies)), macro_f1, predicted)
+
+
+def _kernel(features: NDArray[np.float32], candidate: Candidate) -> NDArray[np.float64]:
+    """Returns the RBF kernel of all photos with each other, `(N, N) float64`."""
+    squared = _squared_distances(_scale(features, candidate.scaling))
+    kernel: NDArray[np.float64] = np.exp(-candidate.gamma * squared)
+    return kernel
 
 
 def _svc(candidate: Candidate) -> SVC:
