@@ -20,7 +20,14 @@ from sklearn.preprocessing import FunctionTransformer
 from boats_runtime.errors import OutputError, RunError
 from boats_train.backbone import build_backbone
 from boats_train.network import FeatureNetwork
-from boats_train.run import Run, library_versions, load_run, write_run
+from boats_train.run import (
+    Run,
+    check_place,
+    library_versions,
+    load_run,
+    read_config,
+    write_run,
+)
 
 FILES = (
     "config.json",
@@ -148,7 +155,7 @@ def test_write_run__name_is_taken(run: Run, tmp_path: Path) -> None:
 
 def test_write_run__parent_is_a_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(OutputError, match=r"runs: the run can't be written: File exists"):
+    with pytest.raises(OutputError, match=r"runs: the run can't be written: Not a directory"):
         write_run(run, tmp_path / "runs", "name")
 
 
@@ -156,6 +163,24 @@ def test_write_run__parent_is_a_file(run: Run, tmp_path: Path) -> None:
 def test_write_run__parent_cant_be_written(run: Run) -> None:
     with pytest.raises(OutputError, match=r"/proc/boats: the run can't be written: "):
         write_run(run, Path("/proc/boats"), "name")
+
+
+def test_write_run__latest_is_somebodys_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(OutputError, match=r"latest: is in the way of the link to the newest run"):
+        write_run(run, tmp_path, "name")
+    assert [path.name for path in tmp_path.iterdir()] == ["latest"]
+
+
+def test_check_place__makes_nothing(tmp_path: Path) -> None:
+    check_place(tmp_path / "some" / "runs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_read_config__names_the_folder(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(RunError, match=f"^{folder}: config.json is not a JSON object"):
+        read_config(folder)
 
 
 def test_write_run__nothing_is_left_of_a_failure(run: Run, tmp_path: Path) -> None:

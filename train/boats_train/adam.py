@@ -63,7 +63,7 @@ def fit_adam(
     Raises:
         RunError: The loss is not a number any more.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     inputs, targets = torch.from_numpy(train.inputs), torch.from_numpy(train.targets)
 
     def epoch(_: int) -> Row:

@@ -189,9 +189,10 @@ def run_training(
     from boats_train.backbone import DownloadError
     from boats_train.distributed import join_ranks
     from boats_train.illustrate import illustrate
-    from boats_train.run import write_run
+    from boats_train.run import check_place, write_run
     from boats_train.training import take_part, train_model
 
+    check_place(out)
     with join_ranks() as ranks:
         if ranks.count > 1 and (demo or config.unfreeze == "0"):
             raise UsageError("torchrun is for --model finetune --unfreeze, on photos of your own")
@@ -227,7 +228,9 @@ def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Pat
         BoatsError: As `train_model` and `write_comparison` say.
     """
     from boats_train.compare import compare, to_markdown, write_comparison
+    from boats_train.run import check_place
 
+    check_place(out)
     folder = out / f"{now()}-compare-{config.backbone}"
     workplace = make_workplace(config, dataset, cache, out, resume=False)
     outcomes = compare(config, dataset, workplace)
@@ -258,9 +261,10 @@ def to_tables(result: "TrainingResult") -> list[str]:
     """Returns the lines that tell how good the run is: each split, then the last one by class."""
     from boats_train.metrics import class_table
 
-    lines = ["split  accuracy  macro-F1  photos"]
+    lines = [f"split  {'accuracy (95 %)':22}  {'macro-F1 (95 %)':22}  photos"]
     lines.extend(
-        f"{name:5}  {split.accuracy:8.3f}  {split.macro_f1:8.3f}  {split.photos:6d}"
+        f"{name:5}  {bounded(split.accuracy, split.accuracy_interval)}  "
+        f"{bounded(split.macro_f1, split.macro_f1_interval)}  {split.photos:6d}"
         for name, split in result.metrics.items()
     )
     lines.extend(to_validation(result.run.metrics))
@@ -273,19 +277,15 @@ def to_validation(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if "cross_validation" in metrics:
         held_out = metrics["cross_validation_with_valid"]
-        low, high = held_out["accuracy_interval"]
-        f1_low, f1_high = held_out["macro_f1_interval"]
+        accuracy = bounded(held_out["accuracy"], held_out["accuracy_interval"])
+        macro_f1 = bounded(held_out["macro_f1"], held_out["macro_f1_interval"])
         chosen = metrics["cross_validation"]["chosen"]
         lines.append("")
         lines.append(
             f"{held_out['kind']} over {', '.join(held_out['folds'])}: "
             f"mean accuracy {held_out['mean_accuracy']:.3f}"
         )
-        lines.append(
-            f"  all held-out photos: accuracy {held_out['accuracy']:.3f} "
-            f"({low:.3f} to {high:.3f}), "
-            f"macro-F1 {held_out['macro_f1']:.3f} ({f1_low:.3f} to {f1_high:.3f})"
-        )
+        lines.append(f"  all held-out photos: accuracy {accuracy}, macro-F1 {macro_f1}")
         lines.append(
             f"  setting: features {chosen['scaling']}, C {chosen['cost']:g}, "
             f"gamma {chosen['gamma_factor']:g} x scale, class weights {chosen['class_weight']}"
@@ -296,6 +296,11 @@ def to_validation(metrics: Mapping[str, Any]) -> list[str]:
             f"are answered, {point['accuracy']:.1%} of those rightly"
         )
     return lines
+
+
+def bounded(value: float, interval: tuple[float, float]) -> str:
+    """Returns a value with its interval."""
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
 def log(line: str) -> None:

@@ -22,14 +22,16 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """A split: accuracy and macro-F1 from 0 to 1, and each class.
+    """A split: accuracy and macro-F1 from 0 to 1 with 95 % intervals (low, high), and each class.
 
     Macro-F1 is the mean over the classes that occur in the split or were predicted, as
     `sklearn.metrics.f1_score(average="macro")` has it.
     """
 
     accuracy: float
+    accuracy_interval: tuple[float, float]
     macro_f1: float
+    macro_f1_interval: tuple[float, float]
     photos: int
     classes: tuple[ClassMetrics, ...]
 
@@ -54,8 +56,15 @@ def measure(
         ClassMetrics(label, float(precision), float(recall), float(f1), int(support))
         for label, precision, recall, f1, support in zip(classes, *columns, strict=True)
     )
-    macro_f1 = f1_score(targets, predicted, average="macro", zero_division=0)
-    return SplitMetrics(float(np.mean(targets == predicted)), float(macro_f1), len(targets), rows)
+    bounds = bootstrap(targets, predicted)
+    return SplitMetrics(
+        bounds.accuracy,
+        bounds.accuracy_interval,
+        bounds.macro_f1,
+        bounds.macro_f1_interval,
+        len(targets),
+        rows,
+    )
 
 
 @dataclass(frozen=True)

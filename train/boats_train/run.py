@@ -97,6 +97,7 @@ def write_run(
     Raises:
         OutputError: The place can't be written, or the disk is full.
     """
+    check_place(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
@@ -113,6 +114,22 @@ def write_run(
     except OSError as error:
         raise OutputError(f"{parent}: the run can't be written: {error.strerror}") from error
     return folder
+
+
+def check_place(parent: Path) -> None:
+    """Checks, before long work, that a run can be written into this folder of runs.
+
+    Raises:
+        OutputError: It can't.
+    """
+    latest = parent / LATEST
+    if latest.exists() and not latest.is_symlink():
+        raise OutputError(f"{latest}: is in the way of the link to the newest run; rename it")
+    try:
+        there = next(place for place in (parent, *parent.parents) if place.exists())
+        Path(tempfile.mkdtemp(prefix=".writing-", dir=there)).rmdir()
+    except OSError as error:
+        raise OutputError(f"{parent}: the run can't be written: {error.strerror}") from error
 
 
 def load_run(folder: Path) -> Run:
@@ -139,8 +156,11 @@ def read_config(folder: Path) -> TrainConfig:
     """
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: no run here; train one with boats-train or name its folder")
-    content = _from_json("config.json", _read_file(folder, "config.json"))
-    return TrainConfig.from_json(content.get("config"))
+    try:
+        content = _from_json("config.json", _read_file(folder, "config.json"))
+        return TrainConfig.from_json(content.get("config"))
+    except RunError as error:
+        raise RunError(f"{folder}: {error}") from error
 
 
 def _write_files(run: Run, folder: Path) -> None:
@@ -171,9 +191,11 @@ def _claim(scratch: Path, parent: Path, name: str) -> Path:
     number = 1
     while True:
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists():
-            scratch.rename(folder)
-            return folder
+        try:
+            return scratch.rename(folder)
+        except OSError:  # taken, perhaps by another training a moment ago
+            if not folder.exists():
+                raise
         number += 1
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,8 @@ def _fit_classifier(
             "train": Labelled(train.features, train.targets),
             "valid": Labelled(valid.features, valid.targets),
         }
-        rows = _fit(config, layer, labelled, workplace)
+        with _one_thread():
+            rows = _fit(config, layer, labelled, workplace)
         return _Fitted(as_classifier(layer), {}, rows)
     groups = config.groups or None
     svm = fit_svm(
@@ -311,6 +313,17 @@ def _fit(
         folder=workplace.folder,
         resume=workplace.resume,
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps PyTorch to one thread: a head's step is too small to be worth waking another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check_readable(dataset: Dataset, name: str, targets: NDArray[np.int64]) -> None:
