@@ -1,7 +1,8 @@
-"""Photos a second of feature extraction, against the plain loop, on the same photos.
+"""Photos a second of feature extraction against the plain loop, and seconds of a head's training.
 
 The plain loop is what one writes first: PyTorch eager in float32, the default layout, a DataLoader
-without workers. Both decode the same files through the one preprocessing, and take turns.
+without workers. Both decode the same files through the one preprocessing, and take turns. The head
+learns as `boats-train --model finetune` has it, from as many features as the Venice boats give.
 
     python benchmarks/training.py --backbone resnet50 --data DIR
 """
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
 from boats_runtime.providers import granted_cpus
+from boats_train.adam import Labelled, fit_adam, one_thread
 from boats_train.backbone import build_backbone, load_weights
 from boats_train.demo import make_demo_data
 from boats_train.engine import Engine, choose_engine
@@ -28,6 +30,8 @@ from boats_train.features import extract_features
 from boats_train.network import FeatureNetwork
 
 PLAIN_BATCH = 8
+HEAD_PHOTOS, HEAD_FEATURES, HEAD_CLASSES = 3474, 2048, 16
+HEAD_TURNS = 3
 CHUNK = 16
 """Photos a turn."""
 
@@ -80,9 +84,37 @@ def main() -> None:
             options.backbone, options.weights, find(options.data, passing), options.rounds
         )
     row |= {"photos": "real" if options.data else "drawn"}
-    report(options.output, {"training": row}, circumstances)
+    head = measure({"head": train_head}, Plan(warm_up=1, min_count=HEAD_TURNS, min_seconds=0))
+    head_row = summarise(head["head"])
+    report(options.output, {"training": row, "head": head_row}, circumstances)
     print(to_markdown(row))
+    print(
+        f"\n100 epochs of a head, batch 128, {HEAD_PHOTOS} x {HEAD_FEATURES} features: "
+        f"{head_row['p50_ms'] / 1e3:.1f} s (median of {HEAD_TURNS})"
+    )
     print(f"raw values: {options.output}", file=sys.stderr)
+
+
+def train_head() -> None:
+    """Trains a linear head for 100 epochs on random features, checkpoints and curves included."""
+    rng = np.random.default_rng(0)
+    labelled = Labelled(
+        rng.random((HEAD_PHOTOS, HEAD_FEATURES), dtype=np.float32),
+        rng.integers(0, HEAD_CLASSES, HEAD_PHOTOS),
+    )
+    valid = Labelled(labelled.inputs[:395], labelled.targets[:395])
+    with tempfile.TemporaryDirectory() as passing, one_thread():
+        fit_adam(
+            torch.nn.Linear(HEAD_FEATURES, HEAD_CLASSES),
+            labelled,
+            valid,
+            rate=1e-4,
+            epochs=100,
+            batch=128,
+            seed=0,
+            folder=Path(passing),
+            resume=False,
+        )
 
 
 def find(data: Path | None, passing: str) -> list[Path]:

@@ -62,8 +62,8 @@ def photo(photo_set: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run trained on `photo_set`: random ResNet18 and SVM, at 64x160."""
+    from boats_runtime.dataset import scan_dataset
     from boats_train.config import TrainConfig
-    from boats_train.dataset import scan_dataset
     from boats_train.run import write_run
     from boats_train.training import Workplace, train_model
 

@@ -1,15 +1,14 @@
 """The one file: network and head joined, checked by ONNX, described by its metadata."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import onnx
 from onnx import compose
 
-from boats_export.head import export_head
-from boats_export.network import FEATURES, export_network
-from boats_export.opset import IR_VERSION
-from boats_runtime.classifier import INPUT, OUTPUTS
+from boats_export.opset import OPSET, convert_opset
+from boats_runtime.classifier import FEATURES, INPUT, OUTPUTS
 from boats_runtime.metadata import ModelMetadata
 from boats_train.run import Run
 
@@ -17,49 +16,85 @@ BATCH = "batch"
 HEAD = "head/"
 
 
-def assemble(run: Run) -> onnx.ModelProto:
-    """Joins the network and the estimator of a run.
+@dataclass(frozen=True)
+class Layout:
+    """What a file looks like from outside.
+
+    Attributes:
+        opset: One of `OPSETS`.
+        batch: Photos at once; None for any number.
+        with_features: Whether the features are an output too.
+    """
+
+    opset: int = OPSET
+    batch: int | None = None
+    with_features: bool = False
+
+
+def assemble(network: onnx.ModelProto, head: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
+    """Joins a network and a head.
+
+    Args:
+        network: From `image` to `features`.
+        head: From `features` to `probabilities` and `label`.
+        layout: What the file is to look like.
 
     Returns:
         A checked model from `image (batch, H, W, 3) uint8` to `probabilities (batch, K) float32`
-        and `label (batch,) int64`, with the run's metadata.
+        and `label (batch,) int64`, without metadata.
     """
-    network = export_network(run.network, run.preprocessing)
-    width = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    head = compose.add_prefix(export_head(run.estimator, width), HEAD)
     model = compose.merge_models(
         network,
-        head,
+        compose.add_prefix(head, HEAD),
         io_map=[(FEATURES, HEAD + FEATURES)],
         outputs=[HEAD + name for name in OUTPUTS],
         name="boats",
         producer_name="boats",
         producer_version=version("boats"),
     )
-    model.ir_version = IR_VERSION
     _name_outputs(model)
-    onnx.helper.set_model_props(model, metadata_of(run, None).to_properties())
+    if layout.with_features:
+        model.graph.output.append(network.graph.output[0])
+    del model.graph.value_info[:]  # shapes of the inside, which follow from the input's
+    model = convert_opset(model, layout.opset)
+    for tensor in (*model.graph.input, *model.graph.output):
+        side = tensor.type.tensor_type.shape.dim[0]
+        if layout.batch is None:
+            side.dim_param = BATCH
+        else:
+            side.dim_value = layout.batch
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def metadata_of(run: Run, parity: Mapping[str, float] | None) -> ModelMetadata:
-    """Returns what the exported file says of itself; `parity` is None before it is proved."""
+def metadata_of(run: Run, proof: dict[str, Any]) -> ModelMetadata:
+    """Returns what the exported file says of itself.
+
+    Args:
+        run: With the classifier that is in the file.
+        proof: What was compared and measured, JSON values.
+    """
+    metrics = dict(run.metrics)
+    point = metrics.pop("operating_point", None)
     provenance = {
         "config": run.config.to_json(),
-        "parity": parity,
-        "metrics": run.metrics,
+        "data": metrics.pop("data", None),
+        "operating_point": point,
+        "proof": proof,
+        "metrics": metrics,
         "training_versions": dict(run.versions),
-        "export_versions": {name: version(name) for name in ("boats", "onnx", "skl2onnx", "torch")},
+        "export_versions": {
+            name: version(name) for name in ("boats", "onnx", "onnxruntime", "skl2onnx", "torch")
+        },
     }
-    return ModelMetadata(run.classes, run.preprocessing, provenance)
+    threshold = point["threshold"] if point else None
+    return ModelMetadata(run.classes, run.preprocessing, threshold, provenance)
 
 
 def _name_outputs(model: onnx.ModelProto) -> None:
-    """Gives the outputs their own names and the same symbolic batch as the input."""
+    """Gives the outputs their own names."""
     model.graph.input[0].name = INPUT
     for output in model.graph.output:
         name = output.name.removeprefix(HEAD)
         model.graph.node.append(onnx.helper.make_node("Identity", [output.name], [name]))
         output.name = name
-        output.type.tensor_type.shape.dim[0].dim_param = BATCH

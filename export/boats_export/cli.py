@@ -1,16 +1,19 @@
-"""`boats-export`: a run folder in, one verified ONNX file out."""
+"""`boats-export`: a run folder in, one verified ONNX file out; `boats-export inspect` reads one."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from boats_runtime import command
-from boats_runtime.errors import UsageError
+from boats_runtime.errors import OutputError, UsageError
 from boats_runtime.providers import import_onnxruntime
 
 COMMAND = "boats-export"
+INSPECT = "inspect"
 MODULES = (
     "torch",
     "torchvision",
@@ -23,17 +26,47 @@ MODULES = (
 )
 
 app = command.new_app(COMMAND)
+inspection = command.new_app(f"{COMMAND}-{INSPECT}")
 
 
-@app.command()
+@app.command(epilog="boats-export inspect FILE prints what a file says of itself, and checks it.")
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder of boats-train.")] = Path("runs/latest"),
     file_format: Annotated[Literal["onnx"], typer.Option("--format", help="File format.")] = "onnx",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="fp32; fp16 for CUDA; int8, smaller and quicker on CPUs."),
+    ] = "fp32",
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("boats.onnx"),
     data: Annotated[
         Path | None,
         typer.Option(help="Picture set to verify on.", show_default="the one trained on"),
     ] = None,
+    opset: Annotated[Literal["18", "19", "20"], typer.Option(help="ONNX opset.")] = "18",
+    batch: Annotated[
+        str, typer.Option(help="Photos at once: dynamic, or a number that the file is fixed to.")
+    ] = "dynamic",
+    with_features: Annotated[
+        bool, typer.Option("--with-features", help="Give the features as an output too.")
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="fp16, int8: points of accuracy that may be lost, and half those of macro-F1.",
+            show_default="0.5, and no class",
+        ),
+    ] = None,
+    target: Annotated[
+        Literal["auto", "vnni", "any"],
+        typer.Option(
+            help="int8: CPUs with exact 8-bit sums, or any CPU.", show_default="as this CPU"
+        ),
+    ] = "auto",
+    card: Annotated[
+        bool, typer.Option("--card", help="Write a model card beside the file.")
+    ] = False,
 ) -> None:
     """Write a run as one ONNX file, once it is proved to do what the run does."""
     del file_format  # there is one
@@ -41,21 +74,66 @@ def export(
     import_onnxruntime()
     if not out.parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: must be a file in a folder that exists")
-    from boats_export.export import export_run
-    from boats_export.verify import find_photos
+    if precision == "fp32" and max_drop is not None:
+        raise UsageError("--max-drop is for --precision fp16 or int8: fp32 loses nothing")
+    if precision != "int8" and target != "auto":
+        raise UsageError("--target is for --precision int8")
+    from boats_export.assemble import Layout
+    from boats_export.describe import proof_table, to_card
+    from boats_export.export import Settings, export_run
+    from boats_export.photos import open_photos
     from boats_train.run import load_run
 
+    layout = Layout(int(opset), parse_batch(batch), with_features)
     trained = load_run(run)
     log(
         f"{run}: {trained.config.model} on {trained.config.backbone}, "
         f"{len(trained.classes)} classes"
     )
-    parity = export_run(trained, out, find_photos(trained, data), log)
-    typer.echo(
-        f"{out}: {out.stat().st_size / 1e6:.1f} MB; same label as PyTorch and scikit-learn on "
-        f"{parity.labels_equal} of {parity.photos} photos, probabilities within "
-        f"{parity.largest_difference:.1e}"
-    )
+    valid = open_photos(trained, data, "valid")
+    train = open_photos(trained, data, "train") if precision == "int8" else None
+    settings = Settings(precision, layout, max_drop, target)
+    metadata = export_run(trained, out, valid, train, settings, log)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; proved:")
+    for line in proof_table(metadata):
+        typer.echo(line)
+    if card:
+        place = out.with_suffix(".md")
+        try:
+            place.write_text(to_card(out, metadata), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{place}: can't be written: {error.strerror}") from error
+        typer.echo(f"model card: {place}")
+
+
+@inspection.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A file of boats-export.")] = Path("boats.onnx"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Print what an exported file says of itself, and check it against its own digest."""
+    command.require_extra(COMMAND, "export", ("onnx",))
+    from boats_export.describe import inspect_file, to_lines
+
+    metadata = inspect_file(file)
+    if as_json:
+        typer.echo(json.dumps({"file": str(file)} | asdict(metadata), indent=2))
+        return
+    for line in to_lines(file, metadata):
+        typer.echo(line)
+
+
+def parse_batch(text: str) -> int | None:
+    """Reads `--batch`: None for `dynamic`.
+
+    Raises:
+        UsageError: It is neither that nor a number from 1 to 1024.
+    """
+    if text == "dynamic":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"--batch {text}: must be dynamic, or 1 to 1024")
+    return int(text)
 
 
 def log(line: str) -> None:
@@ -66,4 +144,7 @@ def log(line: str) -> None:
 def main() -> NoReturn:
     """Runs `boats-export`."""
     command.wait_passively()
+    if sys.argv[1:2] == [INSPECT]:
+        del sys.argv[1]
+        command.run(inspection, f"{COMMAND} {INSPECT}")
     command.run(app, COMMAND)

@@ -1,6 +1,7 @@
 """The fitted estimator as an ONNX graph, through skl2onnx with converters of the project's own."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from boats_export.calibration_graph import (
     parse_calibrated,
 )
 from boats_export.linear_graph import convert_logistic
-from boats_export.network import FEATURES
 from boats_export.nodes import declare_classifier, set_classifier_shapes, set_step_shape
 from boats_export.opset import IR_VERSION, OPSET
 from boats_export.scaler_graph import convert_normalizer, convert_scaler
 from boats_export.svm_graph import convert_svc, parse_svc, set_svc_shapes
+from boats_runtime.classifier import FEATURES
 from boats_train.calibration import CalibratedSvm
 
 BATCH = "batch"
@@ -49,11 +50,10 @@ CONVERTERS = {
     LogisticRegression: convert_logistic,
     Normalizer: convert_normalizer,
     StandardScaler: convert_scaler,
-    SVC: convert_svc,
 }
 
 
-def export_head(estimator: Any, features: int) -> onnx.ModelProto:
+def export_head(estimator: Any, features: int, half: bool = False) -> onnx.ModelProto:
     """Converts a fitted classifier.
 
     Args:
@@ -61,6 +61,7 @@ def export_head(estimator: Any, features: int) -> onnx.ModelProto:
             `LogisticRegression`, after any `Normalizer` and `StandardScaler`, on integer classes.
             An `SVC` that is not calibrated gives its scores for probabilities.
         features: D, the length of its feature vectors.
+        half: Whether support vectors are stored in float16.
 
     Returns:
         A model of standard operators in float32, from `features (N, D) float32` to `probabilities
@@ -70,7 +71,7 @@ def export_head(estimator: Any, features: int) -> onnx.ModelProto:
     Raises:
         ValueError: It is another estimator, or one with a setting that has no graph.
     """
-    unknown = {type(part).__name__ for part in _parts(estimator) if type(part) not in CONVERTERS}
+    unknown = {type(part).__name__ for part in _parts(estimator) if type(part) not in SHAPES}
     if unknown:
         raise ValueError(f"{', '.join(sorted(unknown))}: has no graph of standard operators")
     if not np.issubdtype(estimator.classes_.dtype, np.integer):
@@ -83,7 +84,7 @@ def export_head(estimator: Any, features: int) -> onnx.ModelProto:
         target_opset={"": OPSET},
         custom_parsers=PARSERS,
         custom_shape_calculators=SHAPES,
-        custom_conversion_functions=CONVERTERS,
+        custom_conversion_functions=CONVERTERS | {SVC: partial(convert_svc, half=half)},
     )
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = BATCH

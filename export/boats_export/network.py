@@ -7,10 +7,8 @@ import onnx
 import torch
 
 from boats_export.opset import IR_VERSION, OPSET
-from boats_runtime.classifier import INPUT
+from boats_runtime.classifier import FEATURES, INPUT
 from boats_runtime.preprocess import Preprocessing
-
-FEATURES = "features"
 
 
 def export_network(network: torch.nn.Module, preprocessing: Preprocessing) -> onnx.ModelProto:
@@ -21,7 +19,8 @@ def export_network(network: torch.nn.Module, preprocessing: Preprocessing) -> on
         preprocessing: Gives the height and the width.
 
     Returns:
-        A model with the input `image` and the output `features`, BatchNorm folded.
+        A model with the input `image` and the output `features`, BatchNorm folded. It says nothing
+        of the code and the folders it was made from.
     """
     # A batch of 2: torch.export takes an example of 1 for a constant (pytorch#157621).
     shape = (2, preprocessing.height, preprocessing.width, 3)
@@ -45,4 +44,13 @@ def export_network(network: torch.nn.Module, preprocessing: Preprocessing) -> on
         raise AssertionError("torch.onnx.export with dynamo=True returns a program")
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, model.graph):
+        del part.metadata_props[:]
+        part.doc_string = ""
     return model
+
+
+def normalised(network: onnx.ModelProto) -> str:
+    """Returns the name of the normalised photo `(N, 3, H, W) float32` in an exported network."""
+    # The network begins with a transpose, a cast, a subtraction and this division.
+    return str(next(node for node in network.graph.node if node.op_type == "Div").output[0])

@@ -37,8 +37,8 @@ def set_svc_shapes(operator: Any) -> None:
         operator.outputs[0].type.shape = [None, classes if classes > 2 else 1]
 
 
-def convert_svc(scope: Any, operator: Any, container: Any) -> None:
-    """Writes an SVC as a graph.
+def convert_svc(scope: Any, operator: Any, container: Any, half: bool = False) -> None:
+    """Writes an SVC as a graph, its support vectors in float16 if `half`.
 
     With one output, that is `decision_function`: `(N, K)`, but `(N, 1)` for two classes. With two
     outputs they are the label and the scores of all classes: for two classes, -d and d.
@@ -55,25 +55,26 @@ def convert_svc(scope: Any, operator: Any, container: Any) -> None:
     features = operator.inputs[0].full_name
     *label, scores = (variable.full_name for variable in operator.outputs)
     if len(svc.classes_) > 2:
-        decisions = add_decisions(nodes, svc, features)
+        decisions = add_decisions(nodes, svc, features, half)
         add_scores(nodes, decisions, len(svc.classes_), scores)
         if label:
             nodes.add_label("ArgMax", scores, svc.classes_, label[0])
     elif label:
-        decisions = add_decisions(nodes, svc, features)
+        decisions = add_decisions(nodes, svc, features, half)
         nodes.add("MatMul", decisions, nodes.constant("signs", [[-1, 1]]), output=scores)
         add_binary_label(nodes, decisions, svc.classes_, label[0])
     else:
-        add_decisions(nodes, svc, features, output=scores)
+        add_decisions(nodes, svc, features, half, output=scores)
 
 
-def add_decisions(nodes: Nodes, svc: SVC, features: str, output: str = "") -> str:
+def add_decisions(nodes: Nodes, svc: SVC, features: str, half: bool, output: str = "") -> str:
     """Adds the decision of each pair of classes: a weighted sum of kernels, and an intercept.
 
     Args:
         nodes: Of the graph.
         svc: Fitted, with K classes and V support vectors.
         features: `(N, D) float32`.
+        half: Whether the support vectors are stored in float16.
         output: The name of the result, or empty.
 
     Returns:
@@ -94,9 +95,9 @@ def add_decisions(nodes: Nodes, svc: SVC, features: str, output: str = "") -> st
         weights = vectors.T @ weights
         bias = bias + centre @ weights
     elif svc.kernel == "rbf":
-        left = add_rbf(nodes, svc, vectors, left, centre)
+        left = add_rbf(nodes, svc, vectors, left, centre, half)
     else:
-        left = add_dot_kernel(nodes, svc, vectors, left, centre)
+        left = add_dot_kernel(nodes, svc, vectors, left, centre, half)
     right = nodes.constant("weights", weights)
     return nodes.add("Gemm", left, right, nodes.constant("intercept", bias), output=output)
 
@@ -107,6 +108,7 @@ def add_rbf(
     vectors: NDArray[np.float64],
     centred: str,
     centre: NDArray[np.float32],
+    half: bool,
 ) -> str:
     """Adds the kernel exp(-gamma |x - s|^2), the square multiplied out.
 
@@ -120,6 +122,7 @@ def add_rbf(
         vectors: Its support vectors, `(V, D)`.
         centred: Features less the centre, `(N, D) float32`.
         centre: `(D,)`.
+        half: Whether the vectors are stored in float16.
 
     Returns:
         `(N, V) float32`, 0 to 1.
@@ -127,13 +130,13 @@ def add_rbf(
     # The squares are of the rounded vectors and all three terms have the rounded gamma: so the sum
     # is the distance to a vector that is moved a little, which is never far below zero.
     gamma = float(np.float32(svc._gamma))
-    rounded = (vectors - centre).astype(np.float32)
+    name, rounded = add_vectors(nodes, vectors, centre, half)
     squares = np.sum(rounded.astype(np.float64) ** 2, axis=1)
     own = nodes.add("ReduceSumSquare", centred, nodes.constant("axes", [1], np.int64), keepdims=1)
     mixed = nodes.add(
         "Gemm",
         centred,
-        nodes.constant("support_vectors", rounded),
+        name,
         own,
         alpha=2 * gamma,
         beta=-gamma,
@@ -143,12 +146,36 @@ def add_rbf(
     return nodes.add("Exp", nodes.add("Min", exponent, nodes.constant("zero", 0)))
 
 
+def add_vectors(
+    nodes: Nodes, vectors: NDArray[np.float64], centre: NDArray[np.float32] | None, half: bool
+) -> tuple[str, NDArray[np.float32]]:
+    """Adds the support vectors, less the centre if there is one.
+
+    In float16 they are stored as they are, and taken from the centre when a session opens: vectors
+    that were learned in float16 lose nothing.
+
+    Returns:
+        The name of the tensor `(V, D) float32`, and its values.
+    """
+    if not half:
+        rounded = (vectors if centre is None else vectors - centre).astype(np.float32)
+        return nodes.constant("support_vectors", rounded), rounded
+    stored = vectors.astype(np.float16)
+    name = nodes.constant("support_vectors", stored, np.float16)
+    name = nodes.add("Cast", name, to=TensorProto.FLOAT)
+    if centre is None:
+        return name, stored.astype(np.float32)
+    name = nodes.add("Sub", name, nodes.constant("centre", centre))
+    return name, stored.astype(np.float32) - centre
+
+
 def add_dot_kernel(
     nodes: Nodes,
     svc: SVC,
     vectors: NDArray[np.float64],
     centred: str,
     centre: NDArray[np.float32],
+    half: bool,
 ) -> str:
     """Adds the kernel (gamma x.s + r)^degree or tanh(gamma x.s + r).
 
@@ -161,16 +188,17 @@ def add_dot_kernel(
         vectors: Its support vectors, `(V, D)`.
         centred: Features less the centre, `(N, D) float32`.
         centre: `(D,)`.
+        half: Whether the vectors are stored in float16.
 
     Returns:
         `(N, V) float32`.
     """
     gamma = float(np.float32(svc._gamma))
-    rounded = vectors.astype(np.float32)
+    name, rounded = add_vectors(nodes, vectors, None, half)
     argument = nodes.add(
         "Gemm",
         centred,
-        nodes.constant("support_vectors", rounded),
+        name,
         nodes.constant("offset", gamma * (rounded @ centre.astype(np.float64)) + svc.coef0),
         alpha=gamma,
         transB=1,

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from boats_runtime.errors import ModelError
+from boats_runtime.errors import ModelError, UsageError
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import decode
 from boats_runtime.providers import open_session
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "label")
+FEATURES = "features"
+"""A further output of files that were exported with `--with-features`."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +117,49 @@ class Classifier:
         Returns:
             Probabilities `(N, K) float32`, and indices into `metadata.labels` `(N,) int64`.
         """
-        probabilities, labels = self._session.run(list(OUTPUTS), {INPUT: pixels})
+        probabilities, labels = self._ask(pixels, OUTPUTS)
         return probabilities, labels
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Returns the features `(N, D) float32` of ready pixels, which are as in `run`.
+
+        Raises:
+            UsageError: The file was not exported with its features.
+        """
+        if not self._has_features:
+            raise UsageError("this model gives no features: export it with --with-features")
+        (features,) = self._ask(pixels, (FEATURES,))
+        return features
+
+    def _ask(self, pixels: NDArray[np.uint8], names: tuple[str, ...]) -> list[NDArray[Any]]:
+        if self._batch is None:
+            return list(self._session.run(list(names), {INPUT: pixels}))
+        # A file of a fixed batch: the last one is filled up with black.
+        count, batch = len(pixels), self._batch
+        filled = np.zeros((-(-count // batch) * batch, *pixels.shape[1:]), np.uint8)
+        filled[:count] = pixels
+        parts = [
+            self._session.run(list(names), {INPUT: filled[start : start + batch]})
+            for start in range(0, len(filled), batch)
+        ]
+        return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
 
     def _check_interface(self) -> None:
         size = self.metadata.preprocessing
         inputs = [_signature(node) for node in self._session.get_inputs()]
-        if inputs != [(INPUT, "tensor(uint8)", [None, size.height, size.width, 3])]:
+        self._batch = inputs[0][2][0] if len(inputs) == 1 and inputs[0][2] else None
+        if inputs != [(INPUT, "tensor(uint8)", [self._batch, size.height, size.width, 3])]:
             raise ModelError(f"its input is not {INPUT} (N, {size.height}, {size.width}, 3) uint8")
-        outputs = sorted(_signature(node) for node in self._session.get_outputs())
+        outputs = {node.name: _signature(node) for node in self._session.get_outputs()}
+        _, kind, shape = outputs.pop(FEATURES, ("", "tensor(float)", [self._batch, 0]))
+        self._has_features = shape != [self._batch, 0]
         classes = len(self.metadata.labels)
         probabilities, label = OUTPUTS
         expected = [
-            (label, "tensor(int64)", [None]),
-            (probabilities, "tensor(float)", [None, classes]),
+            (label, "tensor(int64)", [self._batch]),
+            (probabilities, "tensor(float)", [self._batch, classes]),
         ]
-        if outputs != expected:
+        if sorted(outputs.values()) != expected or (kind, len(shape)) != ("tensor(float)", 2):
             raise ModelError(
                 f"its outputs are not probabilities (N, {classes}) float32 and label (N,) int64"
             )

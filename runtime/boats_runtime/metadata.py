@@ -1,7 +1,8 @@
 """What an exported file says of itself: JSON values under `boats.` in its metadata.
 
-The file is enough by itself: labels, preprocessing and provenance travel in it. `names`, `imgsz`
-and `task` stand beside them for the tools that look for those keys.
+The file is enough by itself: labels, preprocessing, threshold and provenance travel in it, and a
+digest of the whole file. `names`, `imgsz`, `task` (Ultralytics) and `Image.BitmapPixelFormat`
+(Windows ML) stand beside them for the tools that look for those keys.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 from boats_runtime.errors import ModelError
 from boats_runtime.preprocess import Preprocessing
+from boats_runtime.seal import BLANK
 
 SCHEMA_VERSION = 1
 
@@ -24,21 +26,29 @@ class ModelMetadata:
     Attributes:
         labels: Class names in the order of the probabilities, at least two, all different.
         preprocessing: How a photo becomes the input.
-        provenance: Where the model comes from: configuration, metrics, proof of parity, versions.
+        threshold: Scores below it are better called unknown, 0 to 1; None where none was chosen.
+        provenance: Where the model comes from: configuration, data, metrics, proof, versions.
             JSON values only.
+        digest: Of the file, see `boats_runtime.seal`; `BLANK` before the file is written.
 
     Raises:
-        ModelError: The labels are not at least two different names.
+        ModelError: The labels are not at least two different names, or the threshold is no share.
     """
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    threshold: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = BLANK
 
     def __post_init__(self) -> None:
         named = all(isinstance(label, str) and label for label in self.labels)
         if len(self.labels) < 2 or not named or len(set(self.labels)) != len(self.labels):
             raise ModelError("metadata: labels must be at least two different names")
+        if self.threshold is not None and not (
+            type(self.threshold) in (int, float) and 0 <= self.threshold <= 1
+        ):
+            raise ModelError(f"metadata: threshold is {self.threshold!r}, not 0 to 1")
 
     def to_properties(self) -> dict[str, str]:
         """Returns the metadata as the string properties of an ONNX model."""
@@ -47,7 +57,9 @@ class ModelMetadata:
             "schema_version": SCHEMA_VERSION,
             "labels": list(self.labels),
             "preprocessing": asdict(self.preprocessing),
+            "threshold": self.threshold,
             "provenance": dict(self.provenance),
+            "digest": self.digest,
         }
         return {
             _PREFIX + key: json.dumps(value, sort_keys=True) for key, value in values.items()
@@ -55,6 +67,7 @@ class ModelMetadata:
             "names": repr(dict(enumerate(self.labels))),
             "imgsz": repr(size),
             "task": "classify",
+            "Image.BitmapPixelFormat": "Rgb8",
         }
 
     @classmethod
@@ -74,10 +87,14 @@ class ModelMetadata:
             )
         labels = _read(properties, "labels")
         provenance = _read(properties, "provenance")
-        if not isinstance(labels, list) or not isinstance(provenance, dict):
-            raise ModelError("metadata: labels or provenance are malformed")
+        digest = _read(properties, "digest")
+        if not (
+            isinstance(labels, list) and isinstance(provenance, dict) and isinstance(digest, str)
+        ):
+            raise ModelError("metadata: labels, provenance or digest are malformed")
+        threshold: Any = _read(properties, "threshold")
         preprocessing = Preprocessing.from_json(_read(properties, "preprocessing"))
-        return cls(tuple(labels), preprocessing, provenance)
+        return cls(tuple(labels), preprocessing, threshold, provenance, digest)
 
 
 def _read(properties: Mapping[str, str], key: str) -> object:

@@ -25,7 +25,7 @@ import torch
 from boats_runtime.errors import BoatsError
 from boats_runtime.preprocess import Preprocessing
 from boats_train.backbone import build_backbone
-from boats_train.dataset import Split, scan_dataset
+from boats_runtime.dataset import Split, scan_dataset
 from boats_train.distributed import Ranks, join_ranks
 from boats_train.finetune import fine_tune
 from boats_train.learner import Photos, Recipe

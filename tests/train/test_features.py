@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -6,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from boats_runtime.preprocess import Preprocessing, decode
 from boats_train.backbone import build_backbone
@@ -139,6 +143,69 @@ def test_extract_features__no_bar_without_a_terminal(
 ) -> None:
     extract(one, paths[:2])
     assert capsys.readouterr() == ("", "")
+
+
+KILLED = """
+import os, random, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import numpy as np, torch
+from test_features import SIZE, extract
+from boats_train import feature_cache
+from boats_train.engine import Engine
+
+torch.set_num_threads(1)
+feature_cache.SHARD = 4
+folder, done = Path(sys.argv[2]), Path(sys.argv[3])
+paths = sorted(folder.glob("*.jpg"))
+
+def run(pixels):
+    time.sleep(0.03)
+    return pixels.reshape(len(pixels), -1)[:, ::997].astype(np.float32)
+
+def train():
+    cache = feature_cache.FeatureCache(folder / "cache", "key")
+    found = extract(Engine("float32", "", 1, run), paths, cache)
+    print(found.remembered, flush=True)
+    np.save(done, found.values)
+
+delays, kills = random.Random(3), 0
+while not done.exists():
+    shards = len(list((folder / "cache").glob("*/*.safetensors")))
+    child = os.fork()  # with everything imported: a new interpreter would take seconds
+    if child == 0:
+        train()
+        os._exit(0)
+    if kills < 10:
+        time.sleep(delays.uniform(0.1, 0.4))
+        os.kill(child, signal.SIGKILL)
+        kills += 1
+    os.waitpid(child, 0)
+print(4 * shards, kills)
+"""
+
+
+def test_extract_features__killed_ten_times_loses_no_shard(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(80):
+        noise = rng.integers(0, 256, (64, 160, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photos / f"{number:02}.jpg")
+    done = tmp_path / "features.npy"
+    driver = subprocess.run(
+        [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(photos), str(done)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    remembered, written, kills = map(int, driver.stdout.split())
+    assert kills >= 5
+    assert remembered == written > 0
+    pixels = [SIZE.apply(decode(path)) for path in sorted(photos.glob("*.jpg"))]
+    expected = np.stack([photo.reshape(-1)[::997].astype(np.float32) for photo in pixels])
+    assert np.array_equal(np.load(done), expected)
 
 
 def test_decode_photos__pixels_of_the_good_ones(paths: list[Path], corrupt: Corrupt) -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from boats_runtime.dataset import Split, scan_dataset
 from boats_runtime.errors import DataError, RunError, UsageError
 from boats_runtime.preprocess import Preprocessing
 from boats_train import finetune as finetune_module
 from boats_train import learner as learner_module
 from boats_train.backbone import build_backbone
-from boats_train.dataset import Split, scan_dataset
 from boats_train.distributed import Ranks
 from boats_train.epochs import CHECKPOINT, CURVES, EVENTS, Row
 from boats_train.finetune import fine_tune
@@ -329,7 +329,7 @@ import torch
 from torch import nn
 
 from boats_runtime.preprocess import Preprocessing
-from boats_train.dataset import scan_dataset
+from boats_runtime.dataset import scan_dataset
 from boats_train.distributed import Ranks
 from boats_train.finetune import fine_tune
 from boats_train.learner import Photos, Recipe

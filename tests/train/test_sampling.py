@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from boats_runtime.dataset import Split
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import Preprocessing, decode
-from boats_train.dataset import Split
 from boats_train.distributed import Ranks
 from boats_train.sampling import draw_photos, keep_readable, load_batches
 

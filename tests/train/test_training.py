@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from boats_runtime.dataset import Dataset, scan_dataset
 from boats_runtime.errors import UsageError
 from boats_train.compare import compare, draw_comparison, to_markdown, write_comparison
 from boats_train.config import TrainConfig
-from boats_train.dataset import Dataset, scan_dataset
 from boats_train.illustrate import illustrate
 from boats_train.run import load_run, write_run
 from boats_train.training import Workplace, train_model, training_digest

@@ -5,6 +5,8 @@ statistics drifted with every batch. Here the backbone stays in evaluation mode:
 never change, are computed once, and a hundred epochs only touch a small matrix.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,17 @@ def as_classifier(layer: nn.Linear) -> LogisticRegression:
     classifier.coef_, classifier.intercept_ = weight, bias
     classifier.n_features_in_ = weight.shape[1]
     return classifier
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps PyTorch to one thread: a head's step is too small to be worth waking another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _measure(model: nn.Module, data: Labelled, batch: int) -> tuple[float, float]:

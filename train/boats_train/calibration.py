@@ -1,5 +1,6 @@
 """An SVM whose scores are calibrated to probabilities."""
 
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -58,6 +59,20 @@ class CalibratedSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Returns the SVM's scores `(N, K) float64`, or `(N,)` for two classes."""
         decisions: NDArray[np.float64] = self.pipeline.decision_function(features)
         return decisions
+
+    def vote_margin(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns how near to a tie the nearest vote between two classes was, `(N,) float64`.
+
+        A score counts votes, so it jumps where one of the pairwise decisions passes zero.
+        """
+        *steps, (_, svc) = self.pipeline.steps
+        for _, step in steps:
+            features = step.transform(features)
+        pairwise = copy(svc)
+        pairwise.decision_function_shape = "ovo"
+        decisions = pairwise.decision_function(features).reshape(len(features), -1)
+        margins: NDArray[np.float64] = np.abs(decisions).min(axis=1)
+        return margins
 
     def calibrate(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turns scores, as `decision_function` gives them, into probabilities `(N, K) float64`."""

@@ -15,7 +15,7 @@ from boats_runtime.errors import ImageError, UsageError
 from boats_train.config import TrainConfig, parse_image_size
 
 if TYPE_CHECKING:
-    from boats_train.dataset import Dataset
+    from boats_runtime.dataset import Dataset
     from boats_train.training import TrainingResult, Workplace
 
 COMMAND = "boats-train"
@@ -163,7 +163,7 @@ def find_data(data: Path, demo: bool, seed: int) -> "Dataset":
         DataError: It can't be used.
         UsageError: The demo would have to draw into a folder that holds something else.
     """
-    from boats_train.dataset import scan_dataset
+    from boats_runtime.dataset import scan_dataset
 
     if demo:
         from boats_train.demo import make_demo_data

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from boats_runtime.dataset import Dataset
 from boats_runtime.errors import OutputError
 from boats_train.config import TrainConfig
-from boats_train.dataset import Dataset
 from boats_train.epochs import write_whole
 from boats_train.illustrate import BLUE, DPI, GREY
 from boats_train.metrics import SplitMetrics

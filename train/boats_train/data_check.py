@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from boats_runtime.dataset import Dataset, scan_dataset
 from boats_runtime.errors import DataError
 from boats_train.data_days import Groups, find_neighbours, find_shared, group_photos
 from boats_train.data_duplicates import find_duplicates
 from boats_train.data_findings import Finding, make_finding
 from boats_train.data_survey import Photo, find_ignored, name_photos, survey_photos
-from boats_train.dataset import Dataset, scan_dataset
 
 SMALL_CLASS = 5
 """A class with fewer photos in a split is small."""

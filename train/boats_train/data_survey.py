@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boats_runtime.dataset import Dataset
 from boats_runtime.errors import ImageError
 from boats_runtime.preprocess import decode, turn
-from boats_train.dataset import Dataset
 from boats_train.near_duplicates import fingerprint
 from boats_train.progress import track
 

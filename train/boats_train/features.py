@@ -1,17 +1,15 @@
 """Features of photos: decoded in threads while the network works, and kept for the next time."""
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from boats_runtime.errors import ImageError
+from boats_runtime.look_ahead import look_ahead
 from boats_runtime.preprocess import Preprocessing, decode
 from boats_train.engine import Engine
 from boats_train.feature_cache import FeatureCache
@@ -30,12 +28,14 @@ class Features:
     Attributes:
         values: `(M, D) float32`, in the photos' order.
         kept: Which photos they belong to: indices `(M,) int64` into the paths given.
+        digests: The SHA-256 of those photos' files, M of them.
         skipped: The other photos, each with its reason.
         remembered: How many came from the cache.
     """
 
     values: NDArray[np.float32]
     kept: NDArray[np.int64]
+    digests: tuple[bytes, ...]
     skipped: tuple[tuple[Path, str], ...]
     remembered: int
 
@@ -93,7 +93,8 @@ def extract_features(
         cache.flush()
     rows = [row for digest in digests if (row := cache.get(digest)) is not None]
     values = np.stack(rows) if rows else np.empty((0, 0), np.float32)
-    return Features(values, np.asarray(kept, dtype=np.int64), tuple(skipped), remembered)
+    indices = np.asarray(kept, dtype=np.int64)
+    return Features(values, indices, tuple(digests), tuple(skipped), remembered)
 
 
 def decode_photos(
@@ -128,10 +129,4 @@ def _load(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-        waiting = iter(paths)
-        ahead = deque(pool.submit(load, path) for path in islice(waiting, AHEAD * batch))
-        while ahead:
-            photo = ahead.popleft().result()
-            ahead.extend(pool.submit(load, path) for path in islice(waiting, 1))
-            yield photo
+    yield from look_ahead(load, paths, AHEAD * batch)

@@ -5,6 +5,7 @@ fold, C, gamma and class weight reads its kernel from them; an SVC on a ready ke
 fraction of the time that it takes on features.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
@@ -115,6 +117,14 @@ def search(
 def plain_candidate(features: NDArray[np.float32]) -> Candidate:
     """Returns the report's setting, `SVC(gamma="scale")`, for features `(N, D) float32`."""
     return Candidate("none", _scale_gamma(features.astype(np.float64)), 1.0, 1.0, None)
+
+
+def read_candidate(pipeline: Pipeline) -> Candidate:
+    """Returns the setting of a fitted pipeline; its gamma is not known as a multiple any more."""
+    *scalers, svc = (step for _, step in pipeline.steps)
+    kind = type(scalers[0]) if scalers else None
+    scaling = next(name for name in SCALINGS if kind in (None, type(make_scaler(name))))
+    return Candidate(scaling, svc.gamma, math.nan, svc.C, svc.class_weight)
 
 
 def score(

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from boats_runtime.dataset import Split
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocess import Preprocessing
 from boats_train.augment import augment, draw_change
 from boats_train.blocks import unfreeze
-from boats_train.dataset import Split
 from boats_train.distributed import Ranks
 from boats_train.epochs import Row, Stateful
 from boats_train.metrics import SplitMetrics, measure

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from boats_runtime.dataset import SPLITS
 from boats_runtime.errors import DataError
-from boats_train.dataset import SPLITS
 from boats_train.progress import track
 
 _BOATS = "boats.sha256"

@@ -30,7 +30,8 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Returns the features `(N, D) float32` of pixels `(N, H, W, 3) uint8`."""
-        image = pixels.permute(0, 3, 1, 2).float()
+        # In the default layout: from channels-last, torch.onnx makes the pooling a gather.
+        image = pixels.permute(0, 3, 1, 2).float().contiguous()
         features: torch.Tensor = self.backbone((image - self.mean) / self.std)
         return features
 

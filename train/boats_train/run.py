@@ -15,20 +15,24 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
+from numpy.typing import NDArray
 from torch import nn
 
 from boats_runtime.errors import ModelError, OutputError, RunError, UsageError
 from boats_runtime.preprocess import Preprocessing
 from boats_train.backbone import build_backbone, load_state
+from boats_train.calibration import CalibratedSvm
 from boats_train.config import TrainConfig
 from boats_train.network import FeatureNetwork
+from boats_train.refit import refit_linear, refit_svm
 from boats_train.small_cnn import SmallCnn
 
 with warnings.catch_warnings():
@@ -73,6 +77,23 @@ class Run:
     estimator: Any
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
+
+    def refit(
+        self, features: NDArray[np.float32], targets: NDArray[np.int64], paths: Sequence[Path]
+    ) -> "Run":
+        """Returns the run with its classifier fitted again on other features of its photos.
+
+        Args:
+            features: Of the photos it learned from, `(N, D) float32`.
+            targets: Their class indices `(N,) int64`.
+            paths: Their files, N of them.
+        """
+        if not isinstance(self.estimator, CalibratedSvm):
+            linear = refit_linear(self.estimator, self.config, features, targets)
+            return replace(self, estimator=linear)
+        svm, point = refit_svm(self.estimator, self.config, features, targets, paths)
+        metrics = {**self.metrics, "operating_point": point.to_json()}
+        return replace(self, estimator=svm, metrics=metrics)
 
 
 def library_versions() -> dict[str, str]:

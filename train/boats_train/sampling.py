@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from boats_runtime.dataset import Split
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import Preprocessing
-from boats_train.dataset import Split
 from boats_train.distributed import Ranks
 from boats_train.features import Pixels, decode_photos
 

@@ -91,12 +91,18 @@ def fit_svm(
         searched = search(features[some], targets[some], few, threads, _show_progress)
     else:
         searched = [score(features, targets, folds, plain_candidate(features), threads)]
-    chosen = searched[0].candidate
-    decisions = held_out_decisions(features, targets, folds, chosen, threads)
-    pipeline = _pipeline(chosen).fit(features, targets)
-    estimator = CalibratedSvm(pipeline).fit(decisions, targets)
-    point = choose_operating_point(estimator.calibrate(decisions), targets)
+    estimator, point = fit_candidate(features, targets, folds, searched[0].candidate)
     return FittedSvm(estimator, folds, tuple(searched), point)
+
+
+def fit_candidate(
+    features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds, candidate: Candidate
+) -> tuple[CalibratedSvm, OperatingPoint]:
+    """Fits one setting, its calibration and its operating point; arguments as in `fit_svm`."""
+    decisions = held_out_decisions(features, targets, folds, candidate, granted_cpus())
+    pipeline = _pipeline(candidate).fit(features, targets)
+    estimator = CalibratedSvm(pipeline).fit(decisions, targets)
+    return estimator, choose_operating_point(estimator.calibrate(decisions), targets)
 
 
 def cross_validate(

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from boats_runtime.dataset import Dataset, digest_photos
 from boats_runtime.errors import DataError, UsageError
 from boats_runtime.preprocess import Preprocessing
-from boats_train.adam import Labelled, as_classifier, fit_adam
+from boats_train.adam import Labelled, as_classifier, fit_adam, one_thread
 from boats_train.backbone import build_backbone, load_weights
 from boats_train.config import TrainConfig
-from boats_train.dataset import Dataset
 from boats_train.distributed import Ranks
 from boats_train.engine import Engine, choose_engine, plain_engine
 from boats_train.epochs import Row
@@ -96,6 +95,7 @@ class _Extracted:
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
     paths: tuple[Path, ...]
+    digests: tuple[bytes, ...]
 
 
 def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> TrainingResult:
@@ -130,6 +130,10 @@ def train_model(config: TrainConfig, dataset: Dataset, workplace: Workplace) -> 
     }
     recorded = {
         "splits": {name: split.to_json() for name, split in metrics.items()},
+        "data": {
+            name: digest_photos(split.digests, split.targets, dataset.classes)
+            for name, split in extracted.items()
+        },
         "seconds": {
             "network": network_ready - started,
             "features": features_ready - network_ready,
@@ -253,7 +257,7 @@ def _extract(
         targets = split.targets[features.kept]
         _check_readable(dataset, name, targets)
         paths = tuple(split.paths[index] for index in features.kept)
-        extracted[name] = _Extracted(features.values, targets, paths)
+        extracted[name] = _Extracted(features.values, targets, paths, features.digests)
     return extracted, skipped
 
 
@@ -280,7 +284,7 @@ def _fit_classifier(
             "train": Labelled(train.features, train.targets),
             "valid": Labelled(valid.features, valid.targets),
         }
-        with _one_thread():
+        with one_thread():
             rows = _fit(config, layer, labelled, workplace)
         return _Fitted(as_classifier(layer), {}, rows)
     groups = config.groups or None
@@ -313,17 +317,6 @@ def _fit(
         folder=workplace.folder,
         resume=workplace.resume,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps PyTorch to one thread: a head's step is too small to be worth waking another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _check_readable(dataset: Dataset, name: str, targets: NDArray[np.int64]) -> None:

@@ -1,6 +1,7 @@
-"""The picture set on disk: `train/<class>/*.jpg`, `valid/...` and, when there, `test/...`."""
+"""A picture set on disk: `train/<class>/*.jpg`, `valid/...` and, when there, `test/...`."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,14 +67,25 @@ def scan_dataset(root: Path) -> Dataset:
     splits = {}
     for name in SPLITS:
         if (root / name).is_dir():
-            splits[name] = _scan_split(root / name, classes)
+            splits[name] = scan_split(root / name, classes)
     for folder in (root / "train" / name for name in classes):
         if not _photos(folder):
             raise DataError(f"{folder}: an empty class; add photos or remove the folder")
     return Dataset(root, classes, splits)
 
 
-def _scan_split(folder: Path, classes: tuple[str, ...]) -> Split:
+def scan_split(folder: Path, classes: Sequence[str]) -> Split:
+    """Finds the photos of one split without opening them.
+
+    Args:
+        folder: Holds a folder of photos for each class.
+        classes: Their names, K of them; the targets are their indices.
+
+    Raises:
+        DataError: The folder is missing or empty, or has a class beyond those.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
     unknown = [child.name for child in _folders(folder) if child.name not in classes]
     if unknown:
         raise DataError(
@@ -89,6 +101,21 @@ def _scan_split(folder: Path, classes: tuple[str, ...]) -> Split:
     if not paths:
         raise DataError(f"{folder}: no photos in it ({', '.join(sorted(SUFFIXES))})")
     return Split(tuple(paths), np.asarray(targets, dtype=np.int64))
+
+
+def digest_photos(
+    digests: Sequence[bytes], targets: NDArray[np.int64], classes: Sequence[str]
+) -> str:
+    """Returns a SHA-256 of labelled photos that their names and their order don't change.
+
+    Args:
+        digests: The SHA-256 of each photo's file, N of them.
+        targets: Class indices `(N,) int64`.
+        classes: The class names.
+    """
+    photos = zip(digests, targets, strict=True)
+    lines = sorted(f"{digest.hex()} {classes[target]}\n" for digest, target in photos)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _folders(folder: Path) -> list[Path]:

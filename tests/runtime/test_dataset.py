@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import SUFFIXES
-from boats_train.dataset import scan_dataset
 
 
 def make_files(root: Path, *names: str) -> Path:

@@ -1,0 +1,98 @@
+"""The photos an export is measured on: real ones with their labels, and hard ones."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boats_runtime.dataset import digest_photos, scan_split
+from boats_runtime.errors import DataError, ImageError
+from boats_runtime.look_ahead import look_ahead
+from boats_runtime.preprocess import Preprocessing, decode
+from boats_train.progress import track
+from boats_train.run import Run
+
+AHEAD = 4
+"""Photos that are decoded before they are asked for."""
+
+HARD = ("black", "white", "noise", "one pixel changed")
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Labelled photos that can be decoded; each pass decodes them anew, so that memory stays flat.
+
+    Attributes:
+        preprocessing: Makes the network's input.
+        paths: The files, N of them.
+        targets: Class indices `(N,) int64`.
+        digest: As `digest_photos` has it.
+    """
+
+    preprocessing: Preprocessing
+    paths: tuple[Path, ...]
+    targets: NDArray[np.int64]
+    digest: str
+
+    def __iter__(self) -> Iterator[Pixels]:
+        """Yields each photo as `(H, W, 3) uint8`."""
+        return look_ahead(
+            lambda path: self.preprocessing.apply(decode(path)), iter(self.paths), AHEAD
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def with_hard(self) -> Iterator[Pixels]:
+        """Yields each photo, and then the `HARD` ones."""
+        yield from self
+        size = (self.preprocessing.height, self.preprocessing.width, 3)
+        yield np.zeros(size, np.uint8)
+        yield np.full(size, 255, np.uint8)
+        yield np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+        changed = np.array(self.preprocessing.apply(decode(self.paths[0])))
+        changed[size[0] // 2, size[1] // 2] ^= 255
+        yield changed
+
+
+def open_photos(run: Run, data: Path | None, name: str) -> Photos:
+    """Finds the photos of a split that can be decoded; training has named the others.
+
+    Args:
+        run: Knows its classes, and where its picture set was.
+        data: Where the picture set is now, if it moved.
+        name: `train` or `valid`.
+
+    Raises:
+        DataError: There are none, or they are of other classes.
+    """
+    folder = (data or Path(run.config.data)) / name
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no photos to prove the export on; give --data DIR")
+    split = scan_split(folder, run.classes)
+
+    def digest(path: Path) -> bytes | None:
+        try:
+            content = path.read_bytes()
+            run.preprocessing.apply(decode(content))
+        except (ImageError, OSError):
+            return None
+        return hashlib.sha256(content).digest()
+
+    found = look_ahead(digest, split.paths, AHEAD)
+    digests = list(track(found, f"decode {name}", len(split.paths)))
+    kept = [index for index, one in enumerate(digests) if one is not None]
+    if not kept:
+        raise DataError(f"{folder}: none of its {len(digests)} photos can be read")
+    targets = split.targets[kept]
+    return Photos(
+        run.preprocessing,
+        tuple(split.paths[index] for index in kept),
+        targets,
+        digest_photos([one for one in digests if one is not None], targets, run.classes),
+    )
