@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
+    import onnx
+
     from boats_runtime.classifier import Classifier
     from boats_train.run import Run
 
@@ -85,12 +87,21 @@ def loaded_run(tiny_run: Path) -> "Run":
 @pytest.fixture(scope="session")
 def tiny_model(loaded_run: "Run", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_run` exported and proved on its valid photos."""
-    from boats_export.export import export_run
-    from boats_export.verify import find_photos
+    from boats_export.export import Settings, export_run
+    from boats_export.photos import open_photos
 
     out = tmp_path_factory.mktemp("model") / "boats.onnx"
-    export_run(loaded_run, out, find_photos(loaded_run, None), lambda _: None)
+    valid = open_photos(loaded_run, None, "valid")
+    export_run(loaded_run, out, valid, None, Settings(), lambda _: None)
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_network(loaded_run: "Run") -> "onnx.ModelProto":
+    """The network of `tiny_run` as a graph; to be copied before it is changed."""
+    from boats_export.network import export_network
+
+    return export_network(loaded_run.network, loaded_run.preprocessing)
 
 
 @pytest.fixture(scope="session")

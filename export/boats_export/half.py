@@ -6,7 +6,7 @@ from onnx.utils import Extractor
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from boats_export.network import normalised
-from boats_export.opset import IR_VERSION
+from boats_export.opset import stamp
 from boats_runtime.classifier import FEATURES, INPUT
 
 BODY = "body/"
@@ -31,8 +31,7 @@ def to_half(network: onnx.ModelProto) -> onnx.ModelProto:
         start, compose.add_prefix(body, BODY), io_map=[(middle, BODY + middle)]
     )
     _rename(model.graph, BODY + FEATURES, FEATURES)
-    model.ir_version = IR_VERSION
-    return model
+    return stamp(model)
 
 
 def _sort(graph: onnx.GraphProto) -> None:

@@ -22,7 +22,7 @@ from boats_export.calibration_graph import (
 )
 from boats_export.linear_graph import convert_logistic
 from boats_export.nodes import declare_classifier, set_classifier_shapes, set_step_shape
-from boats_export.opset import IR_VERSION, OPSET
+from boats_export.opset import OPSET, stamp
 from boats_export.scaler_graph import convert_normalizer, convert_scaler
 from boats_export.svm_graph import convert_svc, parse_svc, set_svc_shapes
 from boats_runtime.classifier import FEATURES
@@ -88,8 +88,7 @@ def export_head(estimator: Any, features: int, half: bool = False) -> onnx.Model
     )
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = BATCH
-    model.ir_version = IR_VERSION
-    return model
+    return stamp(model)
 
 
 def _parts(estimator: Any) -> Iterator[Any]:

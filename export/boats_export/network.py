@@ -6,7 +6,7 @@ import warnings
 import onnx
 import torch
 
-from boats_export.opset import IR_VERSION, OPSET
+from boats_export.opset import OPSET, stamp
 from boats_runtime.classifier import FEATURES, INPUT
 from boats_runtime.preprocess import Preprocessing
 
@@ -43,7 +43,7 @@ def export_network(network: torch.nn.Module, preprocessing: Preprocessing) -> on
     if program is None:
         raise AssertionError("torch.onnx.export with dynamo=True returns a program")
     model: onnx.ModelProto = program.model_proto
-    model.ir_version = IR_VERSION
+    stamp(model)
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, model.graph):
         del part.metadata_props[:]
         part.doc_string = ""

@@ -26,6 +26,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from boats_export.opset import stamp
 from boats_export.photos import Photos, Pixels
 from boats_export.verify import session_features
 from boats_runtime.classifier import INPUT
@@ -215,7 +216,7 @@ class Quantizer:
                 extra_options=options,
                 calibration_cache_path=self._folder / f"{setting.method}.json",
             )
-        model = onnx.load(out)
+        model = stamp(onnx.load(out))
         features = session_features(model.SerializeToString(), self._probes)
         lengths = np.linalg.norm(self._original, axis=1) + 1e-12
         distance = float(np.mean(np.linalg.norm(features - self._original, axis=1) / lengths))

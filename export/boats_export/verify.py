@@ -1,7 +1,7 @@
 """The proof: the exported file against the network and the classifier it was made of."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,12 @@ def expect(run: Run, features: NDArray[np.float32]) -> Expected:
 
 
 def run_file(model: Path, photos: Photos) -> Outputs:
-    """Runs an exported file on the CPU, in batches of 1, 2 and 7, over photos and hard ones."""
+    """Runs an exported file on the CPU, in batches of 1, 2 and 7, over photos and hard ones.
+
+    The photos are preprocessed as the file itself says.
+    """
     classifier = Classifier(model, "cpu")
+    photos = replace(photos, preprocessing=classifier.metadata.preprocessing)
     pixels = track(photos.with_hard(), "the file", len(photos) + len(HARD))
     answers = [classifier.run(batch) for batch in _batches(pixels)]
     probabilities, labels = (np.concatenate(parts) for parts in zip(*answers, strict=True))

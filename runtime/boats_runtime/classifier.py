@@ -136,7 +136,8 @@ class Classifier:
             return list(self._session.run(list(names), {INPUT: pixels}))
         # A file of a fixed batch: the last one is filled up with black.
         count, batch = len(pixels), self._batch
-        filled = np.zeros((-(-count // batch) * batch, *pixels.shape[1:]), np.uint8)
+        runs = -(-count // batch) or 1
+        filled = np.zeros((runs * batch, *pixels.shape[1:]), pixels.dtype)
         filled[:count] = pixels
         parts = [
             self._session.run(list(names), {INPUT: filled[start : start + batch]})
@@ -148,7 +149,8 @@ class Classifier:
         size = self.metadata.preprocessing
         inputs = [_signature(node) for node in self._session.get_inputs()]
         self._batch = inputs[0][2][0] if len(inputs) == 1 and inputs[0][2] else None
-        if inputs != [(INPUT, "tensor(uint8)", [self._batch, size.height, size.width, 3])]:
+        expected_input = (INPUT, "tensor(uint8)", [self._batch, size.height, size.width, 3])
+        if inputs != [expected_input] or self._batch == 0:
             raise ModelError(f"its input is not {INPUT} (N, {size.height}, {size.width}, 3) uint8")
         outputs = {node.name: _signature(node) for node in self._session.get_outputs()}
         _, kind, shape = outputs.pop(FEATURES, ("", "tensor(float)", [self._batch, 0]))

@@ -108,11 +108,13 @@ def test_export__run_and_file_by_default(outcomes: Outcomes, photo_set: Path) ->
     assert outcome.code == 0, outcome.errors
     assert list(outcome.files()) == ["boats.onnx"]
     size = outcome.files()["boats.onnx"] / 1e6
-    assert outcome.output.startswith(
-        f"boats.onnx: {size:.1f} MB; same label as PyTorch and scikit-learn on 7 of 7 photos, "
-        "probabilities within "
-    )
-    assert len(outcome.output.splitlines()) == 1
+    first, *proof = outcome.output.splitlines()
+    assert first == f"boats.onnx: {size:.1f} MB, fp32; proved:"
+    assert proof[:2] == [
+        "  compared on           7 valid photos, 4 hard ones",
+        "  same label            11 of 11",
+    ]
+    assert proof[2].startswith("  probabilities within  ")
     assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in outcome.errors
     assert "Warning" not in outcome.errors
     classifier = Classifier(outcome.folder / "boats.onnx", "cpu")
@@ -161,6 +163,11 @@ def test_export__interrupted(outcomes: Outcomes) -> None:
         ),
         (("--out", "runs"), 2, "--out runs: must be a file in a folder that exists"),
         (("--format", "tflite"), 2, "--format"),
+        (("--precision", "int4"), 2, "--precision"),
+        (("--opset", "17"), 2, "--opset"),
+        (("--batch", "0"), 2, "--batch 0: must be dynamic, or 1 to 1024"),
+        (("--max-drop", "1"), 2, "--max-drop is for --precision fp16 or int8"),
+        (("--target", "any"), 2, "--target is for --precision int8"),
     ],
 )
 def test_export__refused_at_once(
@@ -233,7 +240,7 @@ def test_export__no_photos_to_verify_on(
     assert exit_of(tiny_run, "--data", "nowhere") == 3
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
-        "boats-export: nowhere/valid: no photos to verify the export on; give --data DIR"
+        "boats-export: nowhere/valid: no photos to prove the export on; give --data DIR"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -247,74 +254,102 @@ def test_export__folder_cant_be_written(
     assert last.startswith("boats-export: /proc: can't be written: ")
 
 
+@pytest.fixture
+def quick(tiny_network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the tests the seconds that PyTorch's exporter takes."""
+    monkeypatch.setattr(export, "export_network", lambda *_: tiny_network)
+
+
+@pytest.mark.usefixtures("quick")
 def test_export__verified_on_photos_elsewhere(
     exit_of: Callable[..., object],
     tiny_run: Path,
-    tiny_model: Path,
     photo_set: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(export, "assemble", lambda _: onnx.load(tiny_model))
     shutil.copytree(photo_set / "test", tmp_path / "photos" / "valid")
     assert exit_of(tiny_run, "--data", "photos", "--out", "mine.onnx") == 0
     assert "mine.onnx: " in (output := capsys.readouterr().out)
-    assert "on 4 of 4 photos" in output
+    assert "4 valid photos, 4 hard ones" in output
     assert (tmp_path / "mine.onnx").is_file()
 
 
-@pytest.mark.parametrize("older", [True, False])
-def test_export__file_differs_from_the_run(
+@pytest.mark.usefixtures("quick")
+def test_export__card_beside_the_file(
     exit_of: Callable[..., object],
     tiny_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("--precision", "int8", "--max-drop", 100, "--target", "any", "--card")
+    assert exit_of(tiny_run, *arguments, "--batch", 2, "--opset", 20, "--with-features") == 0
+    output = capsys.readouterr().out
+    assert "model card: boats.md" in output
+    assert "without the second fit" in output
+    card = (tmp_path / "boats.md").read_text(encoding="utf-8")
+    assert card.startswith("# boats.onnx\n")
+    assert "barca lunga, gòndola, topa" in card
+    model = onnx.load(tmp_path / "boats.onnx")
+    assert [entry.version for entry in model.opset_import] == [20]
+    assert [output.name for output in model.graph.output] == ["label", "probabilities", "features"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+def test_inspect__says_what_is_in_the_file(
+    exit_of: Callable[..., object], tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of("inspect", tiny_model) == 0
+    output = capsys.readouterr().out
+    assert "fp32, opset 18, unchanged since its export" in output
+    assert "3: barca lunga, gòndola, topa" in output
+    assert "64x160 RGB uint8" in output
+
+
+def test_inspect__json(
+    exit_of: Callable[..., object],
+    tiny_model: Path,
+    loaded_run: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_of("inspect", tiny_model, "--json") == 0
+    read = json.loads(capsys.readouterr().out)
+    assert read["labels"] == list(loaded_run.classes)
+    assert read["provenance"]["proof"]["photos"] == 7
+
+
+def other_byte(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (other_byte, "its content does not match its own digest"),
+        (lambda content: content[:-1000], "not an ONNX model"),
+        (lambda _: b"no model", "not an ONNX model"),
+        (lambda _: b"", "no boats.schema_version in its metadata"),
+    ],
+)
+def test_inspect__changed_since(
+    exit_of: Callable[..., object],
     tiny_model: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    older: bool,
+    spoil: Callable[[bytes], bytes],
+    message: str,
 ) -> None:
-    """An export that goes wrong: the mean that the network subtracts is another one."""
-
-    def export_wrongly(_: Run) -> onnx.ModelProto:
-        model = onnx.load(tiny_model)
-        mean = next(
-            tensor
-            for tensor in model.graph.initializer
-            if onnx.numpy_helper.to_array(tensor).shape == (1, 3, 1, 1)
-        )
-        wrong = onnx.numpy_helper.to_array(mean) * 0.5
-        mean.CopyFrom(onnx.numpy_helper.from_array(wrong, mean.name))
-        return model
-
-    monkeypatch.setattr(export, "assemble", export_wrongly)
-    if older:
-        (tmp_path / "boats.onnx").write_text("older")
-    assert exit_of(tiny_run) == 5
+    (tmp_path / "boats.onnx").write_bytes(spoil(tiny_model.read_bytes()))
+    assert exit_of("inspect") == 3
     output, errors = capsys.readouterr()
     assert output == ""
-    assert errors.splitlines()[-1].startswith(
-        "boats-export: the exported file differs from the run"
-    )
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"] * older
+    assert errors.startswith("boats-export inspect: boats.onnx: ")
+    assert message in errors
 
 
-def test_export__swapped_labels(
-    exit_of: Callable[..., object],
-    tiny_run: Path,
-    tiny_model: Path,
-    loaded_run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_inspect__no_file(
+    exit_of: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An export that goes wrong: the file names its classes in another order."""
-
-    def export_wrongly(_: Run) -> onnx.ModelProto:
-        model = onnx.load(tiny_model)
-        entry = next(entry for entry in model.metadata_props if entry.key == "boats.labels")
-        entry.value = json.dumps(loaded_run.classes[::-1])
-        return model
-
-    monkeypatch.setattr(export, "assemble", export_wrongly)
-    assert exit_of(tiny_run) == 5
-    assert list(tmp_path.iterdir()) == []
+    assert exit_of("inspect", "gone.onnx") == 3
+    assert capsys.readouterr().err == "boats-export inspect: gone.onnx: no such model file\n"

@@ -1,11 +1,12 @@
 import numpy as np
 import onnx
+import onnx.utils
 import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from boats_export.network import export_network
+from boats_export.network import export_network, normalised
 from boats_runtime.preprocess import Preprocessing
 from boats_train.backbone import build_backbone
 from boats_train.network import FeatureNetwork
@@ -14,7 +15,13 @@ SIZE = Preprocessing(64, 160)
 TOLERANCE = 1e-4  # of the largest feature
 
 
-@pytest.fixture(scope="module", params=["resnet18", "mobilenet_v3_small"])
+BACKBONES = (
+    "resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
+    "efficientnet_b0", "convnext_tiny",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
 def network(request: pytest.FixtureRequest) -> FeatureNetwork:
     torch.manual_seed(0)
     backbone = build_backbone(request.param)
@@ -72,3 +79,22 @@ def test_export_network__all_in_one_file(model: onnx.ModelProto) -> None:
 
 def test_export_network__batchnorm_is_folded(model: onnx.ModelProto) -> None:
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+
+def test_export_network__pooling_is_a_mean(model: onnx.ModelProto) -> None:
+    assert not {"Gather", "Range", "Shape", "Squeeze"} & {node.op_type for node in model.graph.node}
+
+
+def test_normalised__before_the_first_layer(
+    network: FeatureNetwork, model: onnx.ModelProto
+) -> None:
+    pixels = torch.randint(0, 256, (1, 64, 160, 3), dtype=torch.uint8)
+    name = normalised(model)
+    model = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(model)).extract_model(
+        ["image"], [name]
+    )
+    (image,) = onnxruntime.InferenceSession(model.SerializeToString()).run(
+        None, {"image": pixels.numpy()}
+    )
+    expected = (pixels.permute(0, 3, 1, 2) - network.mean) / network.std
+    np.testing.assert_allclose(image, expected.numpy(), rtol=0, atol=1e-5)

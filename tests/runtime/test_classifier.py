@@ -3,12 +3,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from PIL import Image
 
 import boats_runtime
 from boats_runtime.classifier import Classifier, Prediction, Score
-from boats_runtime.errors import ImageError, ModelError
+from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import Preprocessing, decode
 
@@ -34,6 +36,8 @@ def save_toy(path: Path, **changes: object) -> Path:
         "keepdims": 0,
         "labels": LABELS,
         "outputs": 2,
+        "features_of": None,
+        "features_type": TensorProto.FLOAT,
         "metadata": True,
     }
     unknown = set(changes) - set(options)
@@ -62,10 +66,16 @@ def save_toy(path: Path, **changes: object) -> Path:
         helper.make_tensor_value_info(options["label"], options["label_type"], label_shape),
         helper.make_tensor_value_info("mean", TensorProto.FLOAT, [batch, 3]),
     ]
+    outputs = outputs[: options["outputs"]]
     shape = options["input_shape"]
+    if options["features_of"]:
+        source, kind = options["features_of"], options["features_type"]
+        nodes.append(helper.make_node("Cast", [source], ["features"], to=kind))
+        shape_of = {"mean": [batch, 3], "index": label_shape, "pixels": shape}
+        outputs.append(helper.make_tensor_value_info("features", kind, shape_of[source]))
     value = helper.make_tensor_value_info(options["input"], options["input_type"], shape)
     axes = helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2])
-    graph = helper.make_graph(nodes, "toy", [value], outputs[: options["outputs"]], [axes])
+    graph = helper.make_graph(nodes, "toy", [value], outputs, [axes])
     opset = helper.make_opsetid("", 18)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
     if options["metadata"]:
@@ -74,6 +84,13 @@ def save_toy(path: Path, **changes: object) -> Path:
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
+
+
+def noise(count: int) -> NDArray[np.uint8]:
+    """Pixels for the toy, each photo with a colour of its own."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 200, (count, 1, 1, 3))
+    return (colours + rng.integers(0, 50, (count, HEIGHT, WIDTH, 3))).astype(np.uint8)
 
 
 @pytest.fixture
@@ -172,6 +189,57 @@ def test_run__batches_agree(classifier: Classifier, photos: list[Path], batch: i
     assert len(np.unique(np.round(probabilities, 3), axis=0)) > 1
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_run__fixed_batch_is_as_any_other(tmp_path: Path, batch: int, count: int) -> None:
+    fixed = save_toy(tmp_path / "fixed.onnx", input_shape=[batch, HEIGHT, WIDTH, 3])
+    expected, expected_labels = Classifier(save_toy(tmp_path / "toy.onnx"), "cpu").run(noise(count))
+    probabilities, labels = Classifier(fixed, "cpu").run(noise(count))
+    assert (probabilities.shape, probabilities.dtype) == ((count, 3), np.float32)
+    assert (labels.shape, labels.dtype) == ((count,), np.int64)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_array_equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_predict__fixed_batch_is_as_any_other(
+    tmp_path: Path, photos: list[Path], batch: int
+) -> None:
+    fixed = save_toy(tmp_path / "fixed.onnx", input_shape=[batch, HEIGHT, WIDTH, 3])
+    closed, open_ = Classifier(fixed, "cpu"), Classifier(save_toy(tmp_path / "toy.onnx"), "cpu")
+    for photo in photos:
+        expected = open_.predict(photo)
+        prediction = closed.predict(photo)
+        assert prediction.label == expected.label
+        assert prediction.score == pytest.approx(expected.score, abs=1e-6)
+
+
+# --- embed
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 4])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_embed__gives_the_features(tmp_path: Path, batch: str | int, count: int) -> None:
+    shape = [batch, HEIGHT, WIDTH, 3]
+    path = save_toy(tmp_path / "toy.onnx", input_shape=shape, features_of="mean")
+    classifier = Classifier(path, "cpu")
+    features = classifier.embed(noise(count))
+    assert (features.shape, features.dtype) == ((count, 3), np.float32)
+    np.testing.assert_allclose(features, noise(count).mean(axis=(1, 2)), rtol=1e-5)
+    probabilities, labels = classifier.run(noise(count))
+    np.testing.assert_array_equal(labels, features.argmax(axis=1))
+    assert probabilities.shape == (count, 3)
+
+
+@pytest.mark.parametrize("batch", ["batch", 4])
+def test_embed__file_without_features(tmp_path: Path, batch: str | int) -> None:
+    path = save_toy(tmp_path / "toy.onnx", input_shape=[batch, HEIGHT, WIDTH, 3])
+    classifier = Classifier(path, "cpu")
+    with pytest.raises(UsageError, match="--with-features"):
+        classifier.embed(noise(2))
+    assert len(classifier.run(noise(2))[1]) == 2
+
+
 # --- what is opened
 
 
@@ -214,8 +282,8 @@ def test_classifier__model_of_others(tmp_path: Path) -> None:
         {"input_shape": ["batch", HEIGHT, WIDTH + 1, 3]},
         {"input_shape": ["batch", 3, HEIGHT, WIDTH]},
         {"input_shape": ["batch", "height", "width", 3]},
-        {"input_shape": [1, HEIGHT, WIDTH, 3]},
-        {"input_shape": [2, HEIGHT, WIDTH, 3]},
+        {"input_shape": [1, HEIGHT, WIDTH + 1, 3]},
+        {"input_shape": [4, 3, HEIGHT, WIDTH]},
     ],
     ids=str,
 )
@@ -237,6 +305,13 @@ def test_classifier__another_input(tmp_path: Path, changes: dict[str, object]) -
         {"labels": ("red", "green", "blue", "grey")},
         {"outputs": 1},
         {"outputs": 3},
+        {"outputs": 3, "features_of": "mean"},
+        {"features_of": "mean", "features_type": TensorProto.DOUBLE},
+        {"features_of": "mean", "features_type": TensorProto.INT64},
+        {"features_of": "index"},
+        {"features_of": "pixels"},
+        {"input_shape": [4, HEIGHT, WIDTH, 3], "label_type": TensorProto.INT32},
+        {"input_shape": [4, HEIGHT, WIDTH, 3], "features_of": "pixels"},
     ],
     ids=str,
 )
@@ -257,3 +332,21 @@ def test_boats_runtime__offers_the_classifier() -> None:
 def test_boats_runtime__unknown_attribute() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Detector'"):
         boats_runtime.Detector  # noqa: B018
+
+
+def test_run__fixed_batch_and_no_photo(tmp_path: Path) -> None:
+    fixed = Classifier(save_toy(tmp_path / "x.onnx", input_shape=[4, HEIGHT, WIDTH, 3]), "cpu")
+    probabilities, labels = fixed.run(noise(4)[:0])
+    assert (len(probabilities), len(labels)) == (0, 0)
+
+
+def test_run__fixed_batch_and_pixels_of_another_type(tmp_path: Path) -> None:
+    fixed = Classifier(save_toy(tmp_path / "x.onnx", input_shape=[4, HEIGHT, WIDTH, 3]), "cpu")
+    with pytest.raises(InvalidArgument):
+        fixed.run(noise(1).astype(np.float32))
+
+
+def test_classifier__fixed_batch_of_none(tmp_path: Path) -> None:
+    model = save_toy(tmp_path / "x.onnx", input_shape=[0, HEIGHT, WIDTH, 3])
+    with pytest.raises(ModelError, match="its input is not image"):
+        Classifier(model, "cpu")

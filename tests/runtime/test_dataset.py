@@ -1,11 +1,16 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from boats_runtime.dataset import scan_dataset
+from boats_runtime.dataset import digest_photos, scan_dataset, scan_split
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import SUFFIXES
+
+CLASSES = ("gòndola", "topa", "船")
+DIGESTS = tuple(hashlib.sha256(bytes([number])).digest() for number in range(4))
+TARGETS = np.array([0, 1, 1, 2])
 
 
 def make_files(root: Path, *names: str) -> Path:
@@ -155,3 +160,51 @@ def test_scan_dataset__class_that_train_lacks(two_classes: Path, split: str) -> 
     make_files(two_classes, f"{split}/a/2.jpg", f"{split}/galleon/1.jpg", f"{split}/canoe/1.jpg")
     with pytest.raises(DataError, match=f"{split}: has classes that train lacks: canoe, galleon;"):
         scan_dataset(two_classes)
+
+
+def test_scan_split__folder_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        scan_split(tmp_path / "nowhere", ("a", "b"))
+    assert str(caught.value).startswith(f"{tmp_path / 'nowhere'}: no such folder")
+
+
+def test_scan_split__targets_are_indices_into_the_classes_given(two_classes: Path) -> None:
+    split = scan_split(two_classes / "valid", ("b", "none", "a"))
+    assert names(split.paths, two_classes / "valid") == ["b/1.jpg", "a/1.jpg"]
+    assert split.targets.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("order", [[3, 2, 1, 0], [1, 0, 3, 2], [0, 2, 1, 3]])
+def test_digest_photos__order_does_not_matter(order: list[int]) -> None:
+    shuffled = digest_photos([DIGESTS[index] for index in order], TARGETS[order], CLASSES)
+    assert shuffled == digest_photos(DIGESTS, TARGETS, CLASSES)
+
+
+@pytest.mark.parametrize("photo", range(4))
+def test_digest_photos__another_label(photo: int) -> None:
+    targets = TARGETS.copy()
+    targets[photo] = (targets[photo] + 1) % 3
+    assert digest_photos(DIGESTS, targets, CLASSES) != digest_photos(DIGESTS, TARGETS, CLASSES)
+
+
+def test_digest_photos__labels_exchanged() -> None:
+    exchanged = digest_photos(DIGESTS, TARGETS[[1, 0, 2, 3]], CLASSES)
+    assert exchanged != digest_photos(DIGESTS, TARGETS, CLASSES)
+
+
+def test_digest_photos__another_class_name() -> None:
+    renamed = digest_photos(DIGESTS, TARGETS, ("gòndola", "topa", "other"))
+    assert renamed != digest_photos(DIGESTS, TARGETS, CLASSES)
+
+
+@pytest.mark.parametrize("photo", range(4))
+def test_digest_photos__another_photo(photo: int) -> None:
+    digests = [*DIGESTS]
+    digests[photo] = hashlib.sha256(b"another").digest()
+    assert digest_photos(digests, TARGETS, CLASSES) != digest_photos(DIGESTS, TARGETS, CLASSES)
+
+
+def test_digest_photos__one_photo_less_or_twice() -> None:
+    whole = digest_photos(DIGESTS, TARGETS, CLASSES)
+    twice = digest_photos([*DIGESTS, DIGESTS[0]], np.append(TARGETS, 0), CLASSES)
+    assert len({whole, twice, digest_photos(DIGESTS[1:], TARGETS[1:], CLASSES)}) == 3

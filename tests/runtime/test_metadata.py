@@ -9,6 +9,7 @@ import pytest
 from boats_runtime.errors import ModelError
 from boats_runtime.metadata import SCHEMA_VERSION, ModelMetadata
 from boats_runtime.preprocess import Preprocessing
+from boats_runtime.seal import BLANK
 
 LABELS = (
     "Motopontone rettangolare",
@@ -20,9 +21,13 @@ LABELS = (
     "a\nb",
     " ",
 )
-KEYS = ("schema_version", "labels", "preprocessing", "provenance")
+KEYS = ("schema_version", "labels", "preprocessing", "threshold", "provenance", "digest")
 METADATA = ModelMetadata(
-    LABELS, Preprocessing(240, 800), {"metrics": {"accuracy": 0.875}, "parity": None, "n": [1, 2]}
+    LABELS,
+    Preprocessing(240, 800),
+    0.79,
+    {"metrics": {"accuracy": 0.875}, "parity": None, "n": [1, 2]},
+    "0123456789abcdef" * 4,
 )
 
 
@@ -56,6 +61,7 @@ def test_to_properties__keys_that_other_tools_read() -> None:
     assert ast.literal_eval(properties["names"]) == dict(enumerate(LABELS))
     assert json.loads(properties["imgsz"]) == [240, 800]
     assert properties["task"] == "classify"
+    assert properties["Image.BitmapPixelFormat"] == "Rgb8"
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -99,6 +105,41 @@ def test_from_properties__labels_are_not_two_names(labels: str) -> None:
 def test_from_properties__provenance_is_no_object(provenance: str) -> None:
     with pytest.raises(ModelError, match="provenance"):
         ModelMetadata.from_properties(METADATA.to_properties() | {"boats.provenance": provenance})
+
+
+@pytest.mark.parametrize("digest", ["null", "3", '["a"]', "{}"])
+def test_from_properties__digest_is_no_text(digest: str) -> None:
+    with pytest.raises(ModelError, match="digest"):
+        ModelMetadata.from_properties(METADATA.to_properties() | {"boats.digest": digest})
+
+
+@pytest.mark.parametrize(
+    "threshold", ["-0.1", "1.5", "true", "false", '"0.5"', "NaN", "Infinity", "[0.5]", "{}"]
+)
+def test_from_properties__threshold_is_no_share(threshold: str) -> None:
+    with pytest.raises(ModelError, match="threshold"):
+        ModelMetadata.from_properties(METADATA.to_properties() | {"boats.threshold": threshold})
+
+
+@pytest.mark.parametrize(
+    ("text", "threshold"), [("null", None), ("0", 0), ("0.79", 0.79), ("1", 1), ("1.0", 1)]
+)
+def test_from_properties__threshold(text: str, threshold: float | None) -> None:
+    read = ModelMetadata.from_properties(METADATA.to_properties() | {"boats.threshold": text})
+    assert read.threshold == threshold
+    assert ModelMetadata.from_properties(read.to_properties()) == read
+
+
+def test_model_metadata__what_may_be_left_out() -> None:
+    plain = ModelMetadata(("a", "b"), Preprocessing(8, 8))
+    assert (plain.threshold, dict(plain.provenance), plain.digest) == (None, {}, BLANK)
+    assert ModelMetadata.from_properties(plain.to_properties()) == plain
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), True, "0.5"])
+def test_model_metadata__threshold_is_no_share(threshold: object) -> None:
+    with pytest.raises(ModelError, match=r"threshold is .*, not 0 to 1"):
+        ModelMetadata(("a", "b"), Preprocessing(8, 8), threshold)
 
 
 @pytest.mark.parametrize("labels", [(), ("a",), ("a", "b", "a"), ("a", ""), ("a", 2)])

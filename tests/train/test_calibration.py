@@ -3,18 +3,22 @@ import pytest
 import skops.io
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from boats_train.calibration import CalibratedSvm
 from boats_train.run import TRUSTED_TYPES
 
 
-def fitted(classes: int, photos: int = 120) -> tuple[CalibratedSvm, np.ndarray, np.ndarray]:
+def fitted(
+    classes: int, photos: int = 120, scaled: bool = False
+) -> tuple[CalibratedSvm, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(classes)
     targets = np.arange(photos) % classes
     features = rng.normal(0, 1, (photos, 5)).astype(np.float32)
     features[:, 0] += 2 * targets
-    pipeline = Pipeline([("svc", SVC(break_ties=True))]).fit(features, targets)
+    scaler = [("scale", StandardScaler())] if scaled else []
+    pipeline = Pipeline([*scaler, ("svc", SVC(break_ties=True))]).fit(features, targets)
     svm = CalibratedSvm(pipeline).fit(pipeline.decision_function(features), targets)
     return svm, features, targets
 
@@ -52,6 +56,26 @@ def test_fit__a_class_with_two_photos_survives() -> None:
     decisions = rng.normal(0, 0.3, (122, 3)) + 2 * np.eye(3)[targets]
     svm = fitted(3)[0].fit(decisions, targets)
     assert svm.calibrate(decisions)[-2:].argmax(axis=1).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_vote_margin__is_the_nearest_pairwise_decision(scaled: bool) -> None:
+    svm, features, targets = fitted(3, scaled=scaled)
+    inputs = StandardScaler().fit_transform(features) if scaled else features
+    pairwise = SVC(decision_function_shape="ovo").fit(inputs, targets)
+    expected = np.abs(pairwise.decision_function(inputs)).min(axis=1)
+    before = svm.decision_function(features)
+    np.testing.assert_allclose(svm.vote_margin(features), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(svm.decision_function(features), before)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_vote_margin__of_two_classes_is_the_decisions_size(scaled: bool) -> None:
+    svm, features, _ = fitted(2, scaled=scaled)
+    margins = svm.vote_margin(features)
+    assert margins.shape == (len(features),)
+    np.testing.assert_allclose(margins, np.abs(svm.decision_function(features)))
+    assert np.any(svm.decision_function(features) < 0)
 
 
 def test_calibrated_svm__survives_skops() -> None:

@@ -36,10 +36,18 @@ class DownloadError(UsageError):
     """ImageNet weights could not be downloaded."""
 
 
+class MeanPool(nn.Module):
+    """Adaptive average pooling to 1x1, written so that it is one node of an exported graph."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Returns the means `(N, C, 1, 1)` of maps `(N, C, h, w)`."""
+        return maps.mean((2, 3), keepdim=True)
+
+
 def build_backbone(name: str) -> nn.Module:
     """Makes a torchvision network that ends at its pooled features, with random weights.
 
-    Whatever fixed-size pooling the network has becomes an adaptive average pool to 1x1, so that
+    Whatever fixed-size pooling the network has becomes an average over the whole map, so that
     photos of any shape keep their shape.
 
     Args:
@@ -60,7 +68,7 @@ def build_backbone(name: str) -> nn.Module:
         )
     network: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     if isinstance(getattr(network, "avgpool", None), nn.Module):
-        network.avgpool = nn.AdaptiveAvgPool2d(1)
+        network.avgpool = MeanPool()
     head = next(attribute for attribute in _HEADS if hasattr(network, attribute))
     setattr(network, head, _behind_pooling(getattr(network, head)))
     return network.eval()
@@ -191,4 +199,4 @@ def _behind_pooling(head: nn.Module) -> nn.Module:
     if flatten:
         return head[: flatten[0] + 1]
     pools = any(isinstance(layer, nn.AdaptiveAvgPool2d) for layer in head)
-    return nn.AdaptiveAvgPool2d(1) if pools else nn.Identity()  # SqueezeNet pools its logits
+    return MeanPool() if pools else nn.Identity()  # SqueezeNet pools its logits

@@ -1,0 +1,93 @@
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from boats_runtime.look_ahead import look_ahead
+
+PATIENCE = 30
+"""Seconds after which a test gives up instead of hanging."""
+
+
+def endless(taken: list[int]) -> Iterator[int]:
+    for number in itertools.count():
+        taken.append(number)
+        yield number
+
+
+def threads_left() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("look-ahead")]
+
+
+def test_look_ahead__order_is_kept() -> None:
+    def slower_the_earlier(number: int) -> int:
+        time.sleep((4 - number % 5) * 0.005)
+        return number * 10
+
+    results = list(look_ahead(slower_the_earlier, range(20), 5))
+    assert results == list(range(0, 200, 10))
+
+
+def test_look_ahead__later_items_are_worked_on_before_they_are_asked_for() -> None:
+    second_is_done = threading.Event()
+
+    def work(number: int) -> bool:
+        if number == 0:
+            return second_is_done.wait(PATIENCE)
+        second_is_done.set()
+        return True
+
+    assert list(look_ahead(work, range(2), 2)) == [True, True]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_look_ahead__takes_no_more_than_its_depth_ahead(depth: int) -> None:
+    taken: list[int] = []
+    results = look_ahead(lambda number: number, endless(taken), depth)
+    assert taken == []
+    for given, result in enumerate(itertools.islice(results, 20), start=1):
+        assert result == given - 1
+        assert given <= len(taken) <= given + depth
+    results.close()
+
+
+@pytest.mark.parametrize(("count", "depth"), [(0, 3), (1, 3), (3, 3), (4, 3), (4, 1), (50, 3)])
+def test_look_ahead__every_item_once(count: int, depth: int) -> None:
+    assert list(look_ahead(str, range(count), depth)) == [str(n) for n in range(count)]
+    assert not threads_left()
+
+
+def test_look_ahead__error_comes_at_its_item() -> None:
+    def inverse(number: int) -> float:
+        return 1 / (number - 3)
+
+    results = look_ahead(inverse, itertools.count(), 6)
+    assert [next(results) for _ in range(3)] == [1 / -3, 1 / -2, 1 / -1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert list(results) == []
+    assert not threads_left()
+
+
+def test_look_ahead__error_of_the_items() -> None:
+    def items() -> Iterator[int]:
+        yield from range(2)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(look_ahead(abs, items(), 1))
+    assert not threads_left()
+
+
+def test_look_ahead__closed_early() -> None:
+    taken: list[int] = []
+    done: list[int] = []
+    results = look_ahead(done.append, endless(taken), 4)
+    next(results)
+    assert threads_left()
+    results.close()
+    assert not threads_left()
+    assert len(done) <= len(taken) <= 5
+    assert list(results) == []
