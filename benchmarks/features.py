@@ -22,10 +22,10 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC
 from torch import nn
 
+from boats_runtime.cpu import granted_cpus
 from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from boats_runtime.providers import granted_cpus
 from boats_train.backbone import build_backbone, load_weights
 from boats_train.calibration import CalibratedSvm
 from boats_train.features import decode_photos

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_runtime.providers import granted_cpus
+from boats_runtime.cpu import granted_cpus
 
 Clock = Callable[[], int]
 """Tells the time in nanoseconds."""

@@ -26,9 +26,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import SVC
 
 from boats_export.head import export_head
-from boats_export.network import FEATURES
 from boats_export.opset import IR_VERSION, OPSET
-from boats_runtime.providers import granted_cpus
+from boats_runtime.classifier import FEATURES
+from boats_runtime.cpu import granted_cpus
 
 CLASSES = 16
 VECTORS = 1600

@@ -19,8 +19,8 @@ import torch
 from measure import Circumstances, Plan, measure, median_ratio, report, summarise
 from torch.utils.data import DataLoader, Dataset
 
+from boats_runtime.cpu import granted_cpus
 from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
-from boats_runtime.providers import granted_cpus
 from boats_train.adam import Labelled, fit_adam, one_thread
 from boats_train.backbone import build_backbone, load_weights
 from boats_train.demo import make_demo_data

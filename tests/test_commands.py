@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,27 +58,42 @@ def test_commands__train_export_predict(boats_command: BoatsCommand, folder: Pat
     assert 0 < float(score) <= 1
 
 
+@pytest.fixture(scope="module")
+def real_run(
+    boats_command: BoatsCommand,
+    boats_data: Path,
+    boats_weights: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder with a run on the real photos."""
+    folder = tmp_path_factory.mktemp("real")
+    options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
+    succeed(boats_command("boats-train", "--data", boats_data.resolve(), *options, cwd=folder))
+    return folder
+
+
 def test_commands__real_photos(
-    boats_command: BoatsCommand, boats_data: Path, boats_weights: Path, tmp_path: Path
+    boats_command: BoatsCommand, boats_data: Path, real_run: Path
 ) -> None:
     """The must-hold: accurate on real boats, and the file does what scikit-learn does."""
-    data = boats_data.resolve()
-    options = ("--data", data, "--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
-    succeed(boats_command("boats-train", *options, cwd=tmp_path))
-    metrics = json.loads((tmp_path / "runs" / "latest" / "metrics.json").read_text())
-    assert metrics["splits"]["valid"]["accuracy"] >= 0.85
+    data, folder = boats_data.resolve(), real_run
+    metrics = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+    assert metrics["splits"]["valid"]["accuracy"] >= 0.925
+    held_out = metrics["cross_validation_with_valid"]
+    assert held_out["kind"] == "leave-one-group-out"
+    assert held_out["mean_accuracy"] >= 0.885
 
-    succeed(boats_command("boats-export", "--format", "onnx", cwd=tmp_path))
+    succeed(boats_command("boats-export", "--format", "onnx", cwd=folder))
     photos = sorted((data / "valid").glob("*/*.jpg"))
     assert len(photos) == metrics["splits"]["valid"]["photos"]
-    output = succeed(boats_command("boats-predict", "--json", "--top", 99, *photos, cwd=tmp_path))
+    output = succeed(boats_command("boats-predict", "--json", "--top", 99, *photos, cwd=folder))
     predictions = json.loads(output)["predictions"]
     right = [
         item["label"] == photo.parent.name for item, photo in zip(predictions, photos, strict=True)
     ]
     assert np.mean(right) >= 0.85
 
-    expected_labels, expected = _scikit_learn_on(tmp_path / "runs" / "latest", photos)
+    expected_labels, expected = _scikit_learn_on(folder / "runs" / "latest", photos)
     assert [item["label"] for item in predictions] == expected_labels
     scores = [{score["label"]: score["score"] for score in item["top"]} for item in predictions]
     differences = [
@@ -88,10 +104,23 @@ def test_commands__real_photos(
     assert len(differences) == len(photos) * len(expected[0])
     assert max(differences) <= 1e-4
 
-    parity = _parity_in(tmp_path / "boats.onnx")
+    parity = _proof_in(folder / "boats.onnx")
     assert parity["photos"] == len(photos)
     assert parity["labels_equal"] == len(photos) + parity["hard_photos"]
     assert parity["largest_difference"] <= 1e-4
+
+
+def test_commands__real_photos_in_int8(boats_command: BoatsCommand, real_run: Path) -> None:
+    """The must-hold: nothing lost of the accuracy, and a file under 8 MB."""
+    options = ("--format", "onnx", "--precision", "int8", "--out", "int8.onnx")
+    succeed(boats_command("boats-export", *options, cwd=real_run))
+    assert (real_run / "int8.onnx").stat().st_size < 8e6
+    proof = _proof_in(real_run / "int8.onnx")
+    assert proof["after"]["accuracy"] >= proof["before"]["accuracy"] - 0.005
+    assert proof["after"]["macro_f1"] >= proof["before"]["macro_f1"] - 0.01
+    assert set(proof["without_refit"]) == {"accuracy", "macro_f1", "recall"}
+    inspected = succeed(boats_command("boats-export", "inspect", "int8.onnx", cwd=real_run))
+    assert "unchanged since its export" in inspected
 
 
 def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[dict[str, float]]]:
@@ -113,7 +142,7 @@ def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[
     return labels, [dict(zip(run.classes, row, strict=True)) for row in probabilities]
 
 
-def _parity_in(model: Path) -> dict[str, float]:
+def _proof_in(model: Path) -> dict[str, Any]:
     from boats_runtime.classifier import Classifier
 
     return Classifier(model, "cpu").metadata.provenance["proof"]

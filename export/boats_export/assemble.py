@@ -10,6 +10,7 @@ from onnx import compose
 from boats_export.opset import OPSET, convert_opset
 from boats_runtime.classifier import FEATURES, INPUT, OUTPUTS
 from boats_runtime.metadata import ModelMetadata
+from boats_train.calibration import CalibratedSvm
 from boats_train.run import Run
 
 BATCH = "batch"
@@ -80,6 +81,7 @@ def metadata_of(run: Run, proof: dict[str, Any]) -> ModelMetadata:
         "config": run.config.to_json(),
         "data": metrics.pop("data", None),
         "operating_point": point,
+        "calibration": describe_calibration(run.estimator),
         "proof": proof,
         "metrics": metrics,
         "training_versions": dict(run.versions),
@@ -89,6 +91,17 @@ def metadata_of(run: Run, proof: dict[str, Any]) -> ModelMetadata:
     }
     threshold = point["threshold"] if point else None
     return ModelMetadata(run.classes, run.preprocessing, threshold, provenance)
+
+
+def describe_calibration(estimator: Any) -> dict[str, Any]:
+    """Returns how scores become probabilities, as JSON values."""
+    if not isinstance(estimator, CalibratedSvm):
+        return {"kind": "softmax of the logits"}
+    return {
+        "kind": "softmax of slope * score + offset",
+        "slope": estimator.slope_,
+        "offsets": estimator.offsets_.tolist(),
+    }
 
 
 def _name_outputs(model: onnx.ModelProto) -> None:

@@ -208,7 +208,7 @@ def _choose(
         try:
             require_accuracy(before, after, max_drop)
         except CheckError as error:
-            log(str(error).partition(" (")[0])
+            log(f"refused, {str(error).partition(' (')[0]}")
             refused = error
         else:
             return candidate, after

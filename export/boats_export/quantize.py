@@ -180,7 +180,7 @@ class Quantizer:
     def search(self) -> Iterator[Quantized]:
         """Yields quantised networks, each nearer to the original than the last, and slower."""
         every = [Setting(method, self._target) for method in METHODS]
-        tried = [self.quantize(setting) for setting in track(every, "int8", len(every))]
+        tried = [one for setting in track(every, "int8", len(every)) if (one := self._try(setting))]
         best = min(tried, key=lambda one: one.distance)
         yield self._told(best)
         # Which layers cost most: each group of neighbours in float by itself.
@@ -222,6 +222,17 @@ class Quantizer:
         distance = float(np.mean(np.linalg.norm(features - self._original, axis=1) / lengths))
         self._tried.append(asdict(setting) | {"distance": distance})
         return Quantized(model, setting, distance, ())
+
+    def _try(self, setting: Setting) -> Quantized | None:
+        """Quantises in one way, or notes that this way can't be gone with this network."""
+        try:
+            return self.quantize(setting)
+        except ValueError as error:
+            if METHODS[setting.method][0] is CalibrationMethod.MinMax:
+                raise
+            # A histogram has no bins for values that hardly differ.
+            self._tried.append(asdict(setting) | {"failed": str(error)})
+            return None
 
     def _told(self, one: Quantized) -> Quantized:
         return Quantized(one.model, one.setting, one.distance, tuple(self._tried))

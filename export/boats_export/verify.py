@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from boats_export.photos import HARD, Photos, Pixels
 from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
+from boats_runtime.cpu import granted_cpus
 from boats_runtime.errors import CheckError
-from boats_runtime.providers import granted_cpus
 from boats_train.calibration import CalibratedSvm
 from boats_train.progress import track
 from boats_train.run import Run

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ def run(app: typer.Typer, command: str) -> NoReturn:
     A `BoatsError` exits with its own code, a failed read or write with that of `OutputError`, an
     interrupt with 130; a closed pipe ends quietly, as `head` expects.
     """
+    # Asked to stop by a supervisor, a command cleans up as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Pillow warns of what `decode` reports as the photo's own error.
     warnings.filterwarnings("ignore", module="PIL")
     # A file's name need not be text in the terminal's encoding.

@@ -1,5 +1,7 @@
-"""What the CPU can do that decides how a model is best made for it."""
+"""What the CPU can do, and how much of it this process may have."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
@@ -8,14 +10,69 @@ _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """Returns what Linux says of the CPU, like `avx512_vnni`; nothing where nobody says."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    told = [line for line in lines if line.startswith(("flags", "Features"))]
+    told = [line for line in _lines(cpuinfo) if line.startswith(("flags", "Features"))]
     return frozenset(flag for line in told for flag in line.partition(":")[2].split())
 
 
 def has_dot_products(flags: frozenset[str]) -> bool:
     """Says whether sums of 8-bit products are exact; else they saturate at 16 bits on x86."""
     return bool(flags & _DOT_PRODUCTS)
+
+
+def granted_cpus() -> int:
+    """Counts the CPUs this process may keep busy: its CPU set, and what control groups leave of it.
+
+    ONNX Runtime itself looks at neither (microsoft/onnxruntime#8313, #10166): threads beyond the
+    quota only wait for each other.
+    """
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    return count if quota is None else max(1, min(count, int(quota)))
+
+
+def cpu_quota(
+    groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
+) -> float | None:
+    """Returns how many CPUs' time the control groups grant, the tightest of them; None for any.
+
+    Args:
+        groups: Names the groups of this process, a line for each hierarchy.
+        mount: Where they are.
+    """
+    quotas = [quota for folder in _folders(groups, mount) if (quota := _quota(folder))]
+    return min(quotas, default=None)
+
+
+def _folders(groups: Path, mount: Path) -> Iterator[Path]:
+    """Yields the folders of the process's group and of those around it (cgroups(7))."""
+    for line in _lines(groups):
+        _, controllers, name = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = mount / controllers if controllers else mount
+        folder = top / name.lstrip("/")
+        while True:
+            yield folder
+            if folder in (top, folder.parent):
+                break
+            folder = folder.parent
+
+
+def _quota(folder: Path) -> float | None:
+    """Reads `cpu.max` of version 2, or the two files of version 1."""
+    told = " ".join(_lines(folder / "cpu.max")).split()
+    if not told:
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        told = [word for name in names for word in _lines(folder / name)]
+    if len(told) != 2 or not all(word.isdecimal() and int(word) for word in told):
+        return None  # `max`, -1, or nothing there
+    return int(told[0]) / int(told[1])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -7,13 +7,13 @@ shape before it counts as working (cuDNN is only loaded then).
 
 import importlib.metadata
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from boats_runtime.cpu import granted_cpus
 from boats_runtime.errors import ModelError, ProviderError
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -97,13 +97,6 @@ def open_session(model: Path, provider: str = "auto") -> ActiveSession:
         except ProviderError as error:
             refused.append(str(error))
     raise ProviderError("; ".join(refused) or _missing("cpu", available))
-
-
-def granted_cpus() -> int:
-    """Counts the CPUs this process may run on; ONNX Runtime itself ignores CPU sets."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_installed(wheel: str) -> bool:

@@ -89,6 +89,8 @@ def test_assemble__metadata_has_everything(model: onnx.ModelProto, loaded_run: R
     assert metrics.items() <= loaded_run.metrics.items()
     assert set(loaded_run.metrics) - set(metrics) == {"data", "operating_point"}
     assert provenance["data"] == loaded_run.metrics["data"]
+    assert provenance["calibration"]["slope"] == loaded_run.estimator.slope_
+    assert provenance["calibration"]["offsets"] == loaded_run.estimator.offsets_.tolist()
     point = loaded_run.metrics["operating_point"]
     assert (provenance["operating_point"], metadata.threshold) == (point, point["threshold"])
     assert provenance["training_versions"] == loaded_run.versions

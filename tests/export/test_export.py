@@ -13,15 +13,17 @@ from PIL import Image
 from boats_export import export
 from boats_export.assemble import Layout
 from boats_export.export import Settings, export_run
+from boats_export.network import export_network
 from boats_export.photos import HARD, Photos, open_photos
 from boats_runtime import metadata as runtime_metadata
 from boats_runtime.classifier import Classifier
+from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import CheckError, DataError, ModelError, OutputError
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import Preprocessing
 from boats_runtime.seal import check_seal
 from boats_train.calibration import CalibratedSvm
-from boats_train.run import Run
+from boats_train.run import Run, load_run, write_run
 
 ANY = 100.0
 """Thirteen photos teach little: what the gate lets through is another test's matter."""
@@ -445,3 +447,46 @@ def test_export_run__place_is_a_folder(loaded_run: Run, valid: Photos, tmp_path:
     with pytest.raises(OutputError, match=r"boats\.onnx: can't be written: Is a directory"):
         make(loaded_run, out, valid)
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.fixture(scope="module", params=["finetune", "cnn"])
+def other_run(
+    request: pytest.FixtureRequest, photo_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """A run with a linear head, or of the small CNN."""
+    from boats_train.config import TrainConfig
+    from boats_train.training import Workplace, train_model
+
+    settings = {
+        "finetune": {"backbone": "mobilenet_v3_small", "height": 64, "width": 160},
+        "cnn": {"backbone": "small_cnn", "height": 30, "width": 100},
+    }[request.param]
+    config = TrainConfig(
+        str(photo_set), request.param, weights="none", rate=1e-2, epochs=3, batch=8, **settings
+    )
+    place = tmp_path_factory.mktemp("other")
+    workplace = Workplace(None, place / "work", resume=False, log=ignore)
+    folder = write_run(
+        train_model(config, scan_dataset(photo_set), workplace).run, place, request.param
+    )
+    return load_run(folder)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_export_run__other_models(
+    other_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr(export, "export_network", export_network)
+    out = tmp_path / "boats.onnx"
+    drop = None if precision == "fp32" else ANY
+    valid = open_photos(other_run, None, "valid")
+    metadata = make(other_run, out, valid, Settings(precision, max_drop=drop, target="any"))
+    assert metadata.threshold is None
+    proof = metadata.provenance["proof"]
+    assert (proof["labels_equal"], proof["undecided"]) == (7 + len(HARD), 0)
+    assert metadata.provenance["calibration"] == {"kind": "softmax of the logits"}
+    assert used_operators(out) <= CUDA | {"Erf", "HardSigmoid", "HardSwish"}
+
+
+def used_operators(path: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(path).graph.node}

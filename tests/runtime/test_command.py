@@ -157,10 +157,11 @@ def test_run__defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
-def test_run__interrupt() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run__interrupt(number: signal.Signals) -> None:
     process = start("sleep")
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.communicate() == ("", "boats-test: interrupted\n")
     assert process.returncode == 130
 

@@ -1,8 +1,11 @@
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from boats_runtime.cpu import cpu_flags, has_dot_products
+from boats_runtime import cpu
+from boats_runtime.cpu import cpu_flags, cpu_quota, granted_cpus, has_dot_products
 
 X86 = """processor\t: 0
 model name\t: Some CPU with avx_vnni
@@ -57,3 +60,81 @@ def test_cpu_flags__nobody_says(cpuinfo: Path) -> None:
 def test_has_dot_products__as_the_cpu_says(cpuinfo: Path, line: str, exact: bool) -> None:
     cpuinfo.write_text(f"{line}\n")
     assert has_dot_products(cpu_flags(cpuinfo)) is exact
+
+
+@pytest.fixture
+def affinity() -> Iterator[set[int]]:
+    """The CPU set of this process, put back afterwards."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system has no CPU sets")
+    before = os.sched_getaffinity(0)
+    yield before
+    os.sched_setaffinity(0, before)
+
+
+def test_granted_cpus__counts_the_cpu_set(
+    affinity: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "cpu_quota", lambda: None)
+    assert granted_cpus() == len(affinity)
+    os.sched_setaffinity(0, {min(affinity)})
+    assert granted_cpus() == 1
+
+
+@pytest.mark.parametrize(("quota", "count"), [(0.2, 1), (1.0, 1), (1.9, 1), (1000.0, 0)])
+def test_granted_cpus__no_more_than_the_quota(
+    affinity: set[int], monkeypatch: pytest.MonkeyPatch, quota: float, count: int
+) -> None:
+    monkeypatch.setattr(cpu, "cpu_quota", lambda: quota)
+    assert granted_cpus() == (count or len(affinity))
+
+
+Groups = Callable[[str, dict[str, str]], float | None]
+
+
+@pytest.fixture
+def quota_of(tmp_path: Path) -> Groups:
+    """Reads the quota of a process whose groups are these, with these files under the mount."""
+
+    def read(groups: str, files: dict[str, str]) -> float | None:
+        (tmp_path / "groups").write_text(groups)
+        for name, text in files.items():
+            (tmp_path / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mount" / name).write_text(text)
+        return cpu_quota(tmp_path / "groups", tmp_path / "mount")
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quota"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/\n", {}, None),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "200000 100000\n"}, 2.0),
+        ("0::/a/b\n", {"a/b/cpu.max": "50000 100000", "cpu.max": "200000 100000"}, 0.5),
+        ("0::/a\n", {"b/cpu.max": "50000 100000"}, None),
+        ("0::/\n", {"cpu.max": "0 100000"}, None),
+        ("0::/\n", {"cpu.max": "nonsense"}, None),
+        ("", {"cpu.max": "150000 100000"}, None),
+        (
+            "4:memory:/x\n3:cpu:/x\n",
+            {"cpu/x/cpu.cfs_quota_us": "300000\n", "cpu/x/cpu.cfs_period_us": "100000\n"},
+            3.0,
+        ),
+        (
+            "3:cpu:/\n",
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+            None,
+        ),
+    ],
+)  # fmt: skip
+def test_cpu_quota__the_tightest(
+    quota_of: Groups, groups: str, files: dict[str, str], quota: float | None
+) -> None:
+    assert quota_of(groups, files) == quota
+
+
+def test_cpu_quota__no_control_groups(tmp_path: Path) -> None:
+    assert cpu_quota(tmp_path / "groups", tmp_path) is None

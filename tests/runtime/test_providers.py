@@ -11,7 +11,7 @@ import pytest
 import boats_runtime
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ModelError, ProviderError
-from boats_runtime.providers import PROVIDERS, granted_cpus, import_onnxruntime, open_session
+from boats_runtime.providers import PROVIDERS, import_onnxruntime, open_session
 
 HAS_CUDA = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
 without_cuda = pytest.mark.skipif(HAS_CUDA, reason="the ONNX Runtime installed here has CUDA")
@@ -215,17 +215,3 @@ def test_open_session__weights_outside_its_folder_are_not_read(tmp_path: Path) -
         save_with_weights_at(model, place)
         with pytest.raises(ModelError, match="not a model ONNX Runtime can open"):
             open_session(model, "cpu")
-
-
-# --- granted_cpus
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU sets")
-def test_granted_cpus__counts_the_cpu_set() -> None:
-    before = os.sched_getaffinity(0)
-    assert granted_cpus() == len(before)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert granted_cpus() == 1
-    finally:
-        os.sched_setaffinity(0, before)

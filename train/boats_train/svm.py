@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
-from boats_runtime.providers import granted_cpus
+from boats_runtime.cpu import granted_cpus
 from boats_train.calibration import CalibratedSvm
 from boats_train.folds import Folds, make_folds
 from boats_train.kernel_search import (

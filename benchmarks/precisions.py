@@ -1,0 +1,107 @@
+"""The network in int8 beside float32, on the CPU: time a photo, and size. An SVM is added to one.
+
+    python benchmarks/precisions.py --backbone resnet50
+
+Weights are random and photos drawn: neither changes how long a product takes. Exits with 1 if a
+target is missed.
+"""
+
+import argparse
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from measure import Circumstances, Plan, measure, median_ratio, report, summarise
+from svm_graph import CLASSES, VECTORS, fit
+
+from boats_export.assemble import Layout, assemble
+from boats_export.head import export_head
+from boats_export.network import export_network
+from boats_export.photos import Photos
+from boats_export.quantize import Setting, open_quantizer, resolve_target
+from boats_export.verify import open_cpu
+from boats_runtime.classifier import INPUT
+from boats_runtime.dataset import scan_dataset
+from boats_runtime.preprocess import Preprocessing
+from boats_train.backbone import build_backbone
+from boats_train.demo import make_demo_data
+from boats_train.network import FeatureNetwork
+
+TIMES_FASTER = 3.0
+MEGABYTES = 30.0
+
+
+def main() -> None:
+    """Measures, prints a Markdown table and writes the raw values."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/precisions.json"))
+    options = parser.parse_args()
+    circumstances = Circumstances()
+    row = compare(options.backbone, options.rounds)
+    report(options.output, {"precisions": row}, circumstances)
+    print(to_markdown(row))
+    print(f"raw values: {options.output}", file=sys.stderr)
+    value = row["times_faster"][0]
+    if value < TIMES_FASTER or row["int8_mb"] > MEGABYTES:
+        sys.exit(1)
+
+
+def compare(backbone: str, rounds: int) -> dict[str, Any]:
+    """Measures the networks and the file with a head, in turns, photo by photo."""
+    preprocessing = Preprocessing(240, 800)
+    network = export_network(FeatureNetwork(build_backbone(backbone), preprocessing), preprocessing)
+    quantized = quantize(network, preprocessing)
+    width = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    whole = assemble(quantized, export_head(fit(width)[1], width, half=True), Layout())
+    models = {"fp32": network, "int8": quantized, "int8 with SVM": whole}
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 240, 800, 3), dtype=np.uint8)
+    contents = {name: model.SerializeToString() for name, model in models.items()}
+    sessions = {name: open_cpu(content) for name, content in contents.items()}
+    tasks = {name: partial(one.run, None, {INPUT: pixels}) for name, one in sessions.items()}
+    # A few in a row: the first of a turn meets the spinning threads of the session before it.
+    values = measure(tasks, Plan(warm_up=3, turn=4, min_count=max(1, rounds // 4), min_seconds=0))
+    ratio = median_ratio(values["fp32"], values["int8"])
+    times = {name: summarise(durations) for name, durations in values.items()}
+    return {
+        "backbone": backbone,
+        "times": times,
+        "times_faster": [ratio.value, ratio.low, ratio.high],
+        **{f"{name}_mb": len(content) / 1e6 for name, content in contents.items()},
+    }
+
+
+def quantize(network: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
+    """Quantises a network on drawn photos; ranges don't change how long it takes."""
+    with tempfile.TemporaryDirectory() as passing:
+        data = Path(passing) / "drawn"
+        make_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
+        split = scan_dataset(data).splits["train"]
+        photos = Photos(preprocessing, split.paths, split.targets, "")
+        with open_quantizer(network, photos, resolve_target("auto"), 0) as quantizer:
+            return quantizer.quantize(Setting("minmax", resolve_target("auto"))).model
+
+
+def to_markdown(row: dict[str, Any]) -> str:
+    """Returns the table."""
+    value, low, high = row["times_faster"]
+    lines = ["| network | p50 ms | p90 ms | MB |", "| --- | ---: | ---: | ---: |"]
+    for name, times in row["times"].items():
+        lines.append(
+            f"| {row['backbone']} {name} | {times['p50_ms']:.1f} | {times['p90_ms']:.1f} "
+            f"| {row[f'{name}_mb']:.1f} |"
+        )
+    lines.append(
+        f"\nint8 is {value:.2f} times as fast as fp32 ({low:.2f} to {high:.2f}); the SVM has "
+        f"{VECTORS} vectors and {CLASSES} classes"
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
