@@ -36,7 +36,14 @@ def inspect_file(path: Path) -> ModelMetadata:
 
 
 def proof_table(metadata: ModelMetadata) -> list[str]:
-    """Returns the proof as a table."""
+    """Returns the proof as the lines of a table."""
+    rows = proof_rows(metadata)
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:{width}}  {text}" for name, text in rows]
+
+
+def proof_rows(metadata: ModelMetadata) -> list[tuple[str, str]]:
+    """Returns what was compared and measured, each with its name."""
     proof: Proof = metadata.provenance["proof"]
     total = proof["photos"] + proof["hard_photos"]
     rows = [
@@ -60,8 +67,7 @@ def proof_table(metadata: ModelMetadata) -> list[str]:
     ]
     if proof["precision"] != "fp32":
         rows.append(("recall lost", ", ".join(worse) or "in no class"))
-    width = max(len(name) for name, _ in rows)
-    return [f"  {name:{width}}  {text}" for name, text in rows]
+    return rows
 
 
 def to_lines(path: Path, metadata: ModelMetadata) -> Iterator[str]:
@@ -120,9 +126,11 @@ def to_card(path: Path, metadata: ModelMetadata) -> str:
         "",
         "The file against PyTorch and scikit-learn:",
         "",
-        *(f"-{line[1:]}" for line in proof_table(metadata)),
+        *(f"- {name}: {_escape(text)}" for name, text in proof_rows(metadata)),
         "",
         "## How good it is",
+        "",
+        "As trained, in float32:",
         "",
         "| split | accuracy | 95 % | macro-F1 | 95 % | photos |",
         "| --- | ---: | --- | ---: | --- | ---: |",

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from boats_export.describe import inspect_file, proof_table, to_card
+from boats_export.describe import inspect_file, proof_rows, proof_table, to_card
 from boats_runtime.metadata import ModelMetadata
 
 
@@ -53,7 +53,7 @@ def test_to_card__names_are_text(metadata: ModelMetadata, tiny_model: Path) -> N
 def test_to_card__has_every_number_of_the_proof(metadata: ModelMetadata, tiny_model: Path) -> None:
     card = to_card(tiny_model, metadata)
     assert metadata.digest in card
-    for line in proof_table(metadata):
-        assert line.strip() in card
+    for name, text in proof_rows(metadata):
+        assert f"- {name}: {text}\n" in card
     for name in metadata.provenance["metrics"]["splits"]:
         assert f"| {name} | " in card
