@@ -1,6 +1,7 @@
 """An exported model, ready to classify photos: `Classifier("boats.onnx").predict("photo.jpg")`."""
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from boats_runtime.errors import ModelError, UsageError
+from boats_runtime.errors import ImageError, ModelError, UsageError
+from boats_runtime.look_ahead import look_ahead
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import decode
 from boats_runtime.providers import open_session
@@ -18,6 +20,12 @@ INPUT = "image"
 OUTPUTS = ("probabilities", "label")
 FEATURES = "features"
 """A further output of files that were exported with `--with-features`."""
+
+
+AHEAD = 4
+"""Photos that are decoded before the network asks for them."""
+
+Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -84,21 +92,59 @@ class Classifier:
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
 
-    def predict(self, photo: str | Path | bytes | Image.Image) -> Prediction:
+    def predict(self, photo: Photo) -> Prediction:
         """Classifies one photo.
 
         Args:
-            photo: A file's path, the bytes of one, or an image that Pillow decoded.
+            photo: A file's path, the bytes of one, an image that Pillow decoded, or `(height,
+                width, 3) uint8` RGB pixels of any size.
 
         Raises:
             ImageError: The photo can't be decoded.
         """
-        if isinstance(photo, str):
-            photo = Path(photo)
-        image = photo if isinstance(photo, Image.Image) else decode(photo)
-        pixels = self.metadata.preprocessing.apply(image)[np.newaxis]
+        return self.classify(self.prepare(photo))
+
+    def predict_many(self, photos: Iterable[Photo]) -> Iterator[Prediction | ImageError]:
+        """Classifies photos one after the other, decoding a few ahead.
+
+        Args:
+            photos: As in `predict`; taken as they are needed, so they may be endless.
+
+        Yields:
+            For each photo, in order, its prediction, or why it can't be decoded.
+        """
+
+        def prepare(photo: Photo) -> NDArray[np.uint8] | ImageError:
+            try:
+                return self.prepare(photo)
+            except ImageError as error:
+                return error
+
+        for pixels in look_ahead(prepare, photos, AHEAD):
+            yield pixels if isinstance(pixels, ImageError) else self.classify(pixels)
+
+    def prepare(self, photo: Photo) -> NDArray[np.uint8]:
+        """Returns the network's input `(height, width, 3) uint8` of a photo, as `predict` does.
+
+        Raises:
+            ImageError: The photo can't be decoded.
+        """
+        if isinstance(photo, np.ndarray):
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+                raise ImageError(
+                    f"{photo.dtype} pixels {photo.shape} are not (height, width, 3) uint8"
+                )
+            image = Image.fromarray(photo)
+        elif isinstance(photo, Image.Image):
+            image = photo
+        else:
+            image = decode(Path(photo) if isinstance(photo, str) else photo)
+        return self.metadata.preprocessing.apply(image)
+
+    def classify(self, pixels: NDArray[np.uint8]) -> Prediction:
+        """Classifies what `prepare` returned."""
         started = time.perf_counter()
-        probabilities, labels = self.run(pixels)
+        probabilities, labels = self.run(pixels[np.newaxis])
         latency_ms = (time.perf_counter() - started) * 1000
         order = np.argsort(-probabilities[0], kind="stable")
         # The file's own label leads, also where two probabilities are equal.

@@ -1,40 +1,41 @@
 """`boats-predict IMAGE...`: label and score of photos, without PyTorch."""
 
 import json
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from boats_runtime import command
 from boats_runtime.errors import ImageError, UsageError
+from boats_runtime.progress import show_progress
 
 if TYPE_CHECKING:
-    from boats_runtime.classifier import Classifier, Prediction
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from boats_runtime.classifier import Classifier
+    from boats_runtime.results import Context, Result
+    from boats_runtime.sources import Source
 
 COMMAND = "boats-predict"
 DEFAULT_MODEL = Path("boats.onnx")
-SCHEMA_VERSION = 1
 
 app = command.new_app(COMMAND)
 
 
-@dataclass(frozen=True)
-class Item:
-    """One photo's outcome: a prediction, or why there is none."""
-
-    path: Path
-    prediction: "Prediction | None" = None
-    error: str = ""
-
-
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos to classify.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Photos, folders, patterns, @LIST, or - for a photo on standard input.",
+        ),
+    ],
     model: Annotated[
         Path | None,
         typer.Option(help="The exported file.", envvar="BOATS_MODEL", show_default="./boats.onnx"),
@@ -44,25 +45,62 @@ def predict(
         typer.Option(help="Where to run; an explicit one never falls back."),
     ] = "auto",
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Scores under it are called unknown.", show_default="the model's"
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", envvar="BOATS_PREDICT_JSON", help="Print one JSON object.")
+    ] = False,
+    as_jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl", envvar="BOATS_PREDICT_JSONL", help="Print a line of JSON for each photo."
+        ),
+    ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", envvar="BOATS_PREDICT_CSV", help="Print CSV.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Write lines of JSON into this file instead.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --output: photos in it are passed over.")
+    ] = False,
 ) -> None:
     """Say what is in each photo, and how sure the model is."""
+    if as_json + as_jsonl + as_csv + (output is not None) > 1:
+        raise UsageError("--json, --jsonl, --csv and --output: choose one")
+    if resume and output is None:
+        raise UsageError("--resume goes on with a file: name it with --output")
     path = find_model(model)
     from boats_runtime.classifier import Classifier
+    from boats_runtime.results import Context
+    from boats_runtime.sources import find_sources
 
     classifier = Classifier(path, provider)
     if provider == "auto":
         note = f"{COMMAND}: on {classifier.provider}: {classifier.provider_reason}"
         print(note, file=sys.stderr)  # noqa: T201
-    items = classify(classifier, images)
-    if as_json:
-        typer.echo(json.dumps(to_json(items, classifier, path, top), indent=2))
+    metadata = classifier.metadata
+    if threshold is None:
+        threshold = metadata.threshold or 0.0
+    context = Context(classifier.provider, metadata.digest, threshold, top)
+    tally = Tally()
+    sources = find_sources(images)
+    if output is not None:
+        write_file(classifier, sources, context, output, resume, tally)
     else:
-        for line in to_table(items, top):
-            typer.echo(line)
-    failed = sum(1 for item in items if item.prediction is None)
-    if failed:
-        raise ImageError(f"{failed} of {len(items)} photos could not be read")
+        results = tally.count(classify(classifier, sources))
+        if not sys.stdout.isatty():
+            results = show_progress(results, "photos")
+        form = "json" if as_json else "jsonl" if as_jsonl else "csv" if as_csv else "table"
+        for line in to_lines(results, context, form, max(map(len, images))):
+            typer.echo(line)  # and flushes: whoever reads along sees it now
+    if tally.failed:
+        raise ImageError(f"{tally.failed} of {tally.all} photos could not be read")
 
 
 def find_model(model: Path | None) -> Path:
@@ -81,58 +119,98 @@ def find_model(model: Path | None) -> Path:
     )
 
 
-def classify(classifier: "Classifier", images: Sequence[Path]) -> list[Item]:
-    """Classifies every photo that can be; the others keep their reason."""
-    items = []
-    for path in images:
+def classify(classifier: "Classifier", sources: "Iterable[Source]") -> "Iterator[Result]":
+    """Yields what becomes of each photo, in order; photos are decoded ahead of the network."""
+    from boats_runtime.classifier import AHEAD
+    from boats_runtime.look_ahead import look_ahead
+    from boats_runtime.results import Result
+
+    def prepare(source: "Source") -> "tuple[Source, NDArray[np.uint8] | str]":
+        if source.content is None:
+            return source, source.error
         try:
-            items.append(Item(path, classifier.predict(path)))
+            return source, classifier.prepare(source.content)
         except ImageError as error:
-            items.append(Item(path, error=str(error)))
-    return items
+            return source, str(error)
 
-
-def to_json(
-    items: Sequence[Item], classifier: "Classifier", model: Path, top: int
-) -> dict[str, Any]:
-    """Returns the result as JSON values; `schema_version` rises when a key changes its meaning."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": os.fspath(model),
-        "provider": classifier.provider,
-        "predictions": [_item_to_json(item, top) for item in items],
-    }
-
-
-def to_table(items: Sequence[Item], top: int) -> list[str]:
-    """Returns the lines of a table: one a photo, with its likeliest classes."""
-    width = max(len(str(item.path)) for item in items)
-    lines = []
-    for item in items:
-        if item.prediction is None:
-            cells = f"error: {item.error}"
+    for source, pixels in look_ahead(prepare, sources, AHEAD):
+        if isinstance(pixels, str):
+            yield Result(source.name, error=pixels)
         else:
-            cells = "   ".join(
-                f"{score.label} {score.score:.3f}" for score in item.prediction.top[:top]
-            )
-        lines.append(f"{item.path!s:{width}}   {cells}")
-    return lines
+            yield Result(source.name, classifier.classify(pixels))
+
+
+def write_file(
+    classifier: "Classifier",
+    sources: "Iterable[Source]",
+    context: "Context",
+    output: Path,
+    resume: bool,
+    tally: "Tally",
+) -> None:
+    """Writes lines of JSON into a file, each whole and at once, and says how many.
+
+    Raises:
+        UsageError: The file is there already, or is none of results.
+        OutputError: It can't be written.
+    """
+    from boats_runtime.output import open_output
+
+    with open_output(output, resume=resume) as (stream, done):
+        left = (source for source in sources if source.name not in done)
+        results = show_progress(tally.count(classify(classifier, left)), "photos")
+        for line in to_lines(results, context, "jsonl", 0):
+            stream.write(f"{line}\n".encode())
+            stream.flush()
+    before = f", {len(done)} were there" if done else ""
+    print(f"{COMMAND}: {output}: {tally.all} photos{before}", file=sys.stderr)  # noqa: T201
+
+
+@dataclass
+class Tally:
+    """Counts results that pass by, all of them and those that failed."""
+
+    all: int = 0
+    failed: int = 0
+
+    def count(self, results: "Iterable[Result]") -> "Iterator[Result]":
+        """Passes results on."""
+        for result in results:
+            self.all += 1
+            self.failed += result.prediction is None
+            yield result
+
+
+def to_lines(
+    results: "Iterable[Result]", context: "Context", form: str, width: int
+) -> Iterator[str]:
+    """Yields what is printed, as soon as it is known.
+
+    Args:
+        results: One a photo.
+        context: What they have in common.
+        form: `table`, `json`, `jsonl` or `csv`.
+        width: Of the names in the table; grows when a longer one comes along.
+    """
+    from boats_runtime.results import SCHEMA_VERSION, to_csv, to_json, to_row
+
+    if form == "json":
+        predictions = [to_json(result, context) for result in results]
+        whole = {"schema_version": SCHEMA_VERSION, "predictions": predictions}
+        yield json.dumps(whole, indent=2)
+        return
+    if form == "csv":
+        yield to_csv(None, context)
+    for result in results:
+        if form == "jsonl":
+            yield json.dumps(to_json(result, context))
+        elif form == "csv":
+            yield to_csv(result, context)
+        else:
+            width = max(width, len(result.name))
+            yield to_row(result, context, width)
 
 
 def main() -> NoReturn:
     """Runs `boats-predict`."""
     command.run(app, COMMAND)
-
-
-def _item_to_json(item: Item, top: int) -> dict[str, Any]:
-    prediction = item.prediction
-    if prediction is None:
-        return {"path": str(item.path), "status": "error", "error": item.error}
-    return {
-        "path": str(item.path),
-        "status": "ok",
-        "label": prediction.label,
-        "score": prediction.score,
-        "top": [{"label": score.label, "score": score.score} for score in prediction.top[:top]],
-        "latency_ms": prediction.latency_ms,
-    }

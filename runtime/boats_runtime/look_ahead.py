@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -22,12 +22,25 @@ def look_ahead(
     """
     with ThreadPoolExecutor(thread_name_prefix="look-ahead") as pool:
         left = iter(items)
-        waiting = deque(pool.submit(function, item) for item in islice(left, depth))
+        waiting: deque[Future[Result]] = deque()
+        failures: list[Exception] = []
+
+        def fill() -> None:
+            try:
+                for item in islice(left, depth - len(waiting)):
+                    waiting.append(pool.submit(function, item))
+            except Exception as error:  # noqa: BLE001 (raised again, after what came before it)
+                failures.append(error)
+
+        fill()
         try:
             while waiting:
                 result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(left, 1))
+                if not failures:
+                    fill()
                 yield result
         finally:
             for future in waiting:
                 future.cancel()
+        for failure in failures:
+            raise failure

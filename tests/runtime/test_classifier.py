@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from PIL import Image
 
 import boats_runtime
-from boats_runtime.classifier import Classifier, Prediction, Score
+from boats_runtime.classifier import AHEAD, Classifier, Prediction, Score
 from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import Preprocessing, decode
@@ -91,6 +92,11 @@ def noise(count: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 200, (count, 1, 1, 3))
     return (colours + rng.integers(0, 50, (count, HEIGHT, WIDTH, 3))).astype(np.uint8)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Classifier:
+    return Classifier(save_toy(tmp_path / "toy.onnx"), "cpu")
 
 
 @pytest.fixture
@@ -350,3 +356,47 @@ def test_classifier__fixed_batch_of_none(tmp_path: Path) -> None:
     model = save_toy(tmp_path / "x.onnx", input_shape=[0, HEIGHT, WIDTH, 3])
     with pytest.raises(ModelError, match="its input is not image"):
         Classifier(model, "cpu")
+
+
+def test_predict_many__as_one_by_one_and_in_order(
+    toy: Classifier, photos: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photos[0].read_bytes()[:300])
+    first, second, *_ = toy.predict_many([photos[0], broken, *photos[1:]])
+    assert isinstance(first, Prediction)
+    assert first.top == toy.predict(photos[0]).top
+    assert isinstance(second, ImageError)
+
+
+def test_predict_many__photos_without_end(toy: Classifier, photos: list[Path]) -> None:
+    taken = []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            taken.append(photos[0])
+            yield photos[0]
+
+    stream = toy.predict_many(endless())
+    for _ in range(20):
+        next(stream)
+    stream.close()
+    assert len(taken) <= 20 + AHEAD
+
+
+def test_predict__pixels(toy: Classifier) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    assert toy.predict(pixels).top == toy.predict(Image.fromarray(pixels)).top
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((4, 6, 3)),
+        np.zeros((0, 6, 3), np.uint8),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_predict__pixels_of_another_kind(toy: Classifier, pixels: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"are not \(height, width, 3\) uint8"):
+        toy.predict(pixels)

@@ -1,7 +1,11 @@
+import csv
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +15,8 @@ import pytest
 from PIL import Image
 
 from boats_runtime.classifier import Classifier
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 COMMAND = "boats-predict"
 LABELS = {"barca lunga", "gòndola", "topa"}
@@ -26,10 +32,14 @@ def predict(boats_command: Callable[..., Result], tmp_path: Path, tiny_model: Pa
         *arguments: object,
         model: Path | None = tiny_model,
         provider: str | None = "cpu",
+        threshold: float | str | None = None,
         env: dict[str, str] | None = None,
     ) -> Result:
         options = ["--model", model] if model else []
         options += ["--provider", provider] if provider else []
+        options += ["--threshold", "0"] if threshold is None else ["--threshold", str(threshold)]
+        if threshold == "model":
+            del options[-2:]
         result = boats_command(COMMAND, *options, *arguments, cwd=tmp_path, env=env)
         assert "Traceback" not in result.stdout + result.stderr
         return result
@@ -84,9 +94,7 @@ def test_predict__top(
     assert result.stdout == f"{photo}   {cells}\n"
 
 
-def test_predict__json(
-    predict: Predict, photo: Path, tiny_model: Path, classifier: Classifier
-) -> None:
+def test_predict__json(predict: Predict, photo: Path, classifier: Classifier) -> None:
     result = predict("--json", photo, "--top", 2)
     assert (result.returncode, result.stderr) == (0, "")
     output = json.loads(result.stdout)
@@ -96,12 +104,14 @@ def test_predict__json(
     assert latency_ms > 0
     assert output == {
         "schema_version": 1,
-        "model": str(tiny_model),
-        "provider": "cpu",
         "predictions": [
             {
+                "schema_version": 1,
                 "path": str(photo),
                 "status": "ok",
+                "unknown": False,
+                "provider": "cpu",
+                "model": classifier.metadata.digest,
                 "label": expected.label,
                 "score": pytest.approx(expected.score, abs=1e-6),
                 "top": [
@@ -117,11 +127,138 @@ def test_predict__auto_says_where_it_runs(predict: Predict, photo: Path) -> None
     result = predict(photo, "--json", provider=None)
     output = json.loads(result.stdout)
     assert result.returncode == 0
-    assert result.stderr.startswith(f"{COMMAND}: on {output['provider']}: ")
+    provider = output["predictions"][0]["provider"]
+    assert result.stderr.startswith(f"{COMMAND}: on {provider}: ")
     assert result.stderr.count("\n") == 1
 
 
+# --- unknown
+
+
+def test_predict__under_the_threshold_is_unknown(
+    predict: Predict, photo: Path, classifier: Classifier
+) -> None:
+    score = classifier.predict(photo).score
+    assert predict(photo, threshold=score + 0.01).stdout.startswith(f"{photo}   unknown: ")
+    assert "unknown" not in predict(photo, threshold=score - 0.01).stdout
+
+
+def test_predict__threshold_of_the_model(
+    predict: Predict, photo_set: Path, classifier: Classifier
+) -> None:
+    threshold = classifier.metadata.threshold
+    assert threshold
+    result = predict("--jsonl", photo_set, threshold="model")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["unknown"] for row in rows] == [row["score"] < threshold for row in rows]
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "often"])
+def test_predict__threshold_that_is_none(predict: Predict, photo: Path, value: str) -> None:
+    result = predict(photo, threshold=value)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--threshold" in result.stderr
+
+
+# --- for programs
+
+
+def test_predict__jsonl_has_a_line_for_each_photo(
+    predict: Predict, photo_set: Path, broken: Path
+) -> None:
+    photos = sorted(photo_set.glob("test/*/*.jpg"))
+    result = predict("--jsonl", photos[0], broken, *photos[1:])
+    assert result.returncode == 1
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["path"] for row in rows] == [str(path) for path in (photos[0], broken, *photos[1:])]
+    assert [row["status"] for row in rows] == ["ok", "error", "ok", "ok", "ok"]
+    whole = json.loads(predict("--json", *photos).stdout)["predictions"]
+    for row, same in zip(rows[:1] + rows[2:], whole, strict=True):
+        assert {**row, "latency_ms": 0} == {**same, "latency_ms": 0}
+
+
+def test_predict__csv(predict: Predict, photo: Path, tmp_path: Path, broken: Path) -> None:
+    named = tmp_path / 'with, "signs".jpg'
+    named.write_bytes(photo.read_bytes())
+    result = predict("--csv", named, broken)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["path"] for row in rows] == [str(named), str(broken)]
+    assert [row["status"] for row in rows] == ["ok", "error"]
+    assert rows[0]["label"] in LABELS
+    assert 0 < float(rows[0]["score"]) <= 1
+    assert rows[1]["error"]
+
+
+def test_predict__one_form_at_a_time(predict: Predict, photo: Path) -> None:
+    assert_refused(predict("--json", "--csv", photo), 2, "choose one")
+
+
+def test_predict__output_goes_on_after_kills(
+    tiny_model: Path, photo_set: Path, tmp_path: Path, broken: Path
+) -> None:
+    """Killed again and again, no photo is done twice and none is lost."""
+    photos = [str(path) for path in sorted(photo_set.rglob("*.jpg"))]
+    (tmp_path / "list.txt").write_text("\n".join([str(broken), *photos]))
+    command = [
+        Path(sys.executable).parent / COMMAND, "--model", tiny_model, "--provider", "cpu",
+        "--output", "results.jsonl", "--resume", "@list.txt",
+    ]  # fmt: skip
+    results = tmp_path / "results.jsonl"
+    kills = 0
+    for stop in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        lines = results.read_bytes().count(b"\n") if results.exists() else 0
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+        while process.poll() is None and (
+            not results.exists() or results.read_bytes().count(b"\n") <= lines
+        ):
+            time.sleep(0.002)
+        process.send_signal(stop)
+        process.communicate()
+        kills += process.returncode in (-signal.SIGKILL, 130)
+        with results.open("ab") as stream:
+            stream.write(b'{"path": "half a li')
+    assert kills
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [row["path"] for row in rows] == [str(broken), *photos]
+    assert [row["status"] for row in rows] == ["error"] + ["ok"] * len(photos)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "--resume goes on with a file: name it with --output"),
+        (["--output", "x", "--json"], "choose one"),
+        (["--output", "there"], "--output there: is there already; --resume"),
+    ],
+)
+def test_predict__output_refused(
+    predict: Predict, photo: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    (tmp_path / "there").touch()
+    assert_refused(predict(*options, photo), 2, message)
+
+
 # --- photos
+
+
+@pytest.mark.parametrize("argument", ["test", "test/*/*.jpg", "test/**/*.jpg", "test/./"])
+def test_predict__folder_or_pattern(predict: Predict, photo_set: Path, argument: str) -> None:
+    expected = [str(path) for path in sorted(photo_set.glob("test/*/*.jpg"))]
+    result = predict("--jsonl", f"{photo_set}/{argument}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == expected
+
+
+def test_predict__photo_on_standard_input(
+    tiny_model: Path, photo: Path, classifier: Classifier
+) -> None:
+    command = [Path(sys.executable).parent / COMMAND, "--model", tiny_model, "--provider", "cpu"]
+    result = subprocess.run(
+        [*command, "--jsonl", "-"], input=photo.read_bytes(), capture_output=True, check=True
+    )
+    row = json.loads(result.stdout)
+    assert (row["path"], row["label"]) == ("-", classifier.predict(photo).label)
 
 
 def test_predict__one_bad_photo_does_not_stop_the_rest(
@@ -147,7 +284,7 @@ def test_predict__one_bad_photo_in_json(predict: Predict, photo: Path, broken: P
     assert result.returncode == 1
     assert result.stderr == f"{COMMAND}: 1 of 2 photos could not be read\n"
     bad, good = json.loads(result.stdout)["predictions"]
-    assert bad.keys() == {"path", "status", "error"}
+    assert bad.keys() == {"schema_version", "path", "status", "error"}
     assert (bad["path"], bad["status"]) == (str(broken), "error")
     assert bad["error"]
     assert (good["path"], good["status"]) == (str(photo), "ok")
@@ -155,7 +292,8 @@ def test_predict__one_bad_photo_in_json(predict: Predict, photo: Path, broken: P
 
 
 def test_predict__no_photo_can_be_read(predict: Predict, broken: Path, tmp_path: Path) -> None:
-    result = predict(broken, tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = predict(broken, tmp_path / "empty")
     assert result.returncode == 1
     assert result.stderr == f"{COMMAND}: 2 of 2 photos could not be read\n"
     assert [" error: " in line for line in result.stdout.splitlines()] == [True, True]
@@ -211,21 +349,23 @@ def test_predict__closed_pipe(tiny_model: Path, photo: Path, tmp_path: Path) -> 
 
 
 def test_predict__model_of_this_folder(
-    predict: Predict, photo: Path, tiny_model: Path, tmp_path: Path
+    predict: Predict, photo: Path, tiny_model: Path, tmp_path: Path, classifier: Classifier
 ) -> None:
     (tmp_path / "boats.onnx").symlink_to(tiny_model)
     result = predict("--json", photo, model=None)
     assert result.returncode == 0
-    assert json.loads(result.stdout)["model"] == "boats.onnx"
+    (prediction,) = json.loads(result.stdout)["predictions"]
+    assert prediction["model"] == classifier.metadata.digest
 
 
 def test_predict__model_of_the_environment(
-    predict: Predict, photo: Path, tiny_model: Path, tmp_path: Path
+    predict: Predict, photo: Path, tiny_model: Path, tmp_path: Path, classifier: Classifier
 ) -> None:
     (tmp_path / "boats.onnx").write_bytes(b"not this one")
     result = predict("--json", photo, model=None, env={"BOATS_MODEL": str(tiny_model)})
     assert result.returncode == 0
-    assert json.loads(result.stdout)["model"] == str(tiny_model)
+    (prediction,) = json.loads(result.stdout)["predictions"]
+    assert prediction["model"] == classifier.metadata.digest
 
 
 def test_predict__model_asked_for_comes_first(predict: Predict, photo: Path) -> None:

@@ -91,3 +91,15 @@ def test_look_ahead__closed_early() -> None:
     assert not threads_left()
     assert len(done) <= len(taken) <= 5
     assert list(results) == []
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_look_ahead__error_of_the_items_comes_after_what_they_gave(depth: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("the folder is gone")
+
+    stream = look_ahead(str, items(), depth)
+    assert [next(stream) for _ in range(3)] == ["0", "1", "2"]
+    with pytest.raises(OSError, match="the folder is gone"):
+        next(stream)
