@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.files import write_whole
 
 Clock = Callable[[], int]
 """Tells the time in nanoseconds."""
@@ -213,14 +214,8 @@ def report(path: Path, results: Mapping[str, Any], circumstances: Circumstances)
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file that is either whole or as it was; makes its folder."""
-    text = json.dumps(content, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(path, (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
 def _load_average() -> float | None:

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from boats_runtime import command
-from boats_runtime.errors import OutputError, UsageError
+from boats_runtime.errors import UsageError
+from boats_runtime.files import write_whole
 from boats_runtime.providers import import_onnxruntime
 
 COMMAND = "boats-export"
@@ -99,10 +100,7 @@ def export(
         typer.echo(line)
     if card:
         place = out.with_suffix(".md")
-        try:
-            place.write_text(to_card(out, metadata), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{place}: can't be written: {error.strerror}") from error
+        write_whole(place, to_card(out, metadata).encode())
         typer.echo(f"model card: {place}")
 
 

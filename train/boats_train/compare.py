@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from boats_runtime.dataset import Dataset
 from boats_runtime.errors import OutputError
+from boats_runtime.files import write_whole
 from boats_train.config import TrainConfig
-from boats_train.epochs import write_whole
 from boats_train.illustrate import BLUE, DPI, GREY
 from boats_train.metrics import SplitMetrics
 from boats_train.small_cnn import IMAGE_SIZE, NAME

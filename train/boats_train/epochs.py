@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -13,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from boats_runtime.errors import OutputError, RunError
+from boats_runtime.errors import RunError
+from boats_runtime.files import write_whole
 from boats_train.progress import track
 
 Row = dict[str, float]
@@ -157,24 +157,6 @@ def curves_csv(rows: list[Row]) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that a kill leaves the old one or the new one.
-
-    Raises:
-        OutputError: The place can't be written, or the disk is full.
-    """
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with scratch.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise OutputError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def _add(events: SummaryWriter | None, row: Row) -> None:
