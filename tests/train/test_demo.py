@@ -11,7 +11,8 @@ from PIL import Image
 from boats_runtime.errors import OutputError, UsageError
 from boats_train import demo
 from boats_train.demo import DEMO_COUNTS, make_demo_data
-from boats_train.drawing import LABELS, draw_photo
+from boats_train.drawing import draw_photo
+from boats_train.hulls import LABELS
 
 COUNTS = {"water": (1, 1, 0), "gondola": (2, 1, 1)}
 
