@@ -1,9 +1,11 @@
 """What the tests share: a drawn picture set, a run and a model made of it, the three commands."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +148,71 @@ def boats_command(tmp_path_factory: pytest.TempPathFactory) -> Command:
             encoding="utf-8",
             check=False,
         )
+
+    return run
+
+
+LAUNCHER = """
+import os, resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+if limit := int(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and the folder that it ran in."""
+
+    folder: Path
+    code: int
+    output: str
+    errors: str
+
+    def files(self) -> dict[str, int]:
+        """The names and sizes of what lies in the folder, but for folders."""
+        return {path.name: path.stat().st_size for path in self.folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def outcome_of() -> Callable[..., Outcome]:
+    """Runs a command in a process that may run out of disk or be interrupted.
+
+    `outcome_of(name, folder, *arguments, env={}, largest_file=0, interrupt_at="")`: the folder is
+    made when missing, `env` is added to the environment, a file of more than `largest_file` bytes
+    can't be written (0 for any size), and Ctrl-C comes as soon as standard error has a line with
+    `interrupt_at`.
+    """
+
+    def run(
+        name: str,
+        folder: Path,
+        *arguments: object,
+        env: dict[str, str] | None = None,
+        largest_file: int = 0,
+        interrupt_at: str = "",
+    ) -> Outcome:
+        folder.mkdir(exist_ok=True)
+        command = [str(Path(sys.executable).parent / name), *map(str, arguments)]
+        errors = ""
+        with subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, str(largest_file), *command],
+            cwd=folder,
+            env=clean_environment() | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as process:
+            assert process.stdout
+            assert process.stderr
+            for line in process.stderr:
+                errors += line
+                if interrupt_at and interrupt_at in line:
+                    process.send_signal(signal.SIGINT)
+            output = process.stdout.read()
+        return Outcome(folder, process.returncode, output, errors)
 
     return run
 

@@ -1,13 +1,12 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -17,70 +16,17 @@ from boats_export.cli import main
 from boats_runtime.classifier import Classifier
 from boats_train.run import Run
 
-LAUNCHER = """
-import os, resource, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-if limit := int(sys.argv[1]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended, and the folder that it ran in."""
-
-    folder: Path
-    code: int
-    output: str
-    errors: str
-
-    def files(self) -> dict[str, int]:
-        """The names and sizes of what lies in the folder, but for the runs."""
-        return {path.name: path.stat().st_size for path in self.folder.iterdir() if path.is_file()}
-
-
-def run_export(
-    folder: Path, *arguments: object, largest_file: int = 0, interrupt_at: str = ""
-) -> Outcome:
-    """Runs `boats-export` in a folder.
-
-    Args:
-        folder: Made when missing.
-        arguments: Of the command.
-        largest_file: In bytes; writing more fails, as on a full disk. 0 for any size.
-        interrupt_at: Ctrl-C as soon as standard error has a line with this.
-    """
-    folder.mkdir(exist_ok=True)
-    command = Path(sys.executable).parent / "boats-export"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BOATS_")}
-    errors = ""
-    with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, str(largest_file), command, *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        for line in process.stderr:
-            errors += line
-            if interrupt_at and interrupt_at in line:
-                process.send_signal(signal.SIGINT)
-        output = process.stdout.read()
-    return Outcome(folder, process.returncode, output, errors)
-
-
-Outcomes = dict[str, "Future[Outcome]"]
+Outcomes = dict[str, "Future[Any]"]
+OutcomeOf = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+def outcomes(
+    tiny_run: Path, outcome_of: OutcomeOf, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outcomes]:
     """Exports in processes of their own, two at a time: most of their time goes to imports."""
     root = tmp_path_factory.mktemp("outcomes")
+    run_export = partial(outcome_of, "boats-export")
 
     def folder(name: str, older: bool) -> Path:
         """Makes a folder with `runs/latest`, and perhaps with a file of an earlier export."""
@@ -171,10 +117,10 @@ def test_export__interrupted(outcomes: Outcomes) -> None:
     ],
 )
 def test_export__refused_at_once(
-    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path, outcome_of: OutcomeOf
 ) -> None:
     (tmp_path / "runs").mkdir()
-    outcome = run_export(tmp_path, *arguments)
+    outcome = outcome_of("boats-export", tmp_path, *arguments)
     assert outcome.code == code
     assert message in outcome.errors
     assert "Traceback" not in outcome.errors

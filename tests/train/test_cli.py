@@ -1,13 +1,11 @@
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,71 +19,17 @@ TINY = (
     "--tune", "off", "--cache", "none",
 )  # fmt: skip
 
-LAUNCHER = """
-import os, resource, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-if limit := int(sys.argv[1]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended, and the folder that it ran in."""
-
-    folder: Path
-    code: int
-    output: str
-    errors: str
-
-
-def train(
-    folder: Path,
-    *arguments: object,
-    env: dict[str, str] | None = None,
-    largest_file: int = 0,
-    interrupt_at: str = "",
-) -> Outcome:
-    """Runs `boats-train` in a folder of its own.
-
-    Args:
-        folder: Made here.
-        arguments: Of the command.
-        env: Added to the environment.
-        largest_file: In bytes; writing more fails, as on a full disk. 0 for any size.
-        interrupt_at: Ctrl-C as soon as standard error has a line with this.
-    """
-    folder.mkdir()
-    command = Path(sys.executable).parent / "boats-train"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BOATS_")}
-    errors = ""
-    with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, str(largest_file), command, *map(str, arguments)],
-        cwd=folder,
-        env=environment | (env or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        for line in process.stderr:
-            errors += line
-            if interrupt_at and interrupt_at in line:
-                process.send_signal(signal.SIGINT)
-        output = process.stdout.read()
-    return Outcome(folder, process.returncode, output, errors)
-
-
-Outcomes = dict[str, "Future[Outcome]"]
+Outcomes = dict[str, "Future[Any]"]
+OutcomeOf = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def outcomes(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+def outcomes(
+    photo_set: Path, outcome_of: OutcomeOf, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outcomes]:
     """Trainings in processes of their own, two at a time: most of their time goes to imports."""
     root = tmp_path_factory.mktemp("outcomes")
+    train = partial(outcome_of, "boats-train")
 
     corrupt = Path(shutil.copytree(photo_set, root / "corrupt photos"))
     spoil(corrupt / "train" / "topa" / "01.jpg", corrupt / "valid" / "gòndola" / "00.jpg")
@@ -153,11 +97,16 @@ def test_train__prints_results_to_stdout_and_progress_to_stderr(outcomes: Outcom
     latest = outcome.folder / "runs" / "latest"
     splits = json.loads((latest / "metrics.json").read_text())["splits"]
     lines = outcome.output.splitlines()
-    assert lines[0].split() == ["split", "accuracy", "macro-F1", "photos"]
-    assert [line.split() for line in lines[1:4]] == [
-        [name, f"{splits[name]['accuracy']:.3f}", f"{splits[name]['macro_f1']:.3f}", photos]
-        for name, photos in {"train": "13", "valid": "7", "test": "4"}.items()
-    ]
+    assert lines[0].split("  ")[:2] == ["split", "accuracy (95 %)"]
+    for line, (name, photos) in zip(
+        lines[1:4], {"train": "13", "valid": "7", "test": "4"}.items(), strict=True
+    ):
+        split = splits[name]
+        low, high = split["accuracy_interval"]
+        assert f"  {split['accuracy']:.3f} ({low:.3f} to {high:.3f})  " in line
+        low, high = split["macro_f1_interval"]
+        assert f"  {split['macro_f1']:.3f} ({low:.3f} to {high:.3f})" in line
+        assert (line.split()[0], line.split()[-1]) == (name, photos)
     assert "test by class" in lines
     assert sum(line.startswith("gòndola ") for line in lines) == 1
     assert lines[-1] == f"run: runs/{latest.readlink()}"
@@ -223,9 +172,9 @@ def test_train__weights_cant_be_downloaded(outcomes: Outcomes) -> None:
     ],
 )
 def test_train__refused_at_once(
-    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path, outcome_of: OutcomeOf
 ) -> None:
-    outcome = train(tmp_path / "here", *arguments)
+    outcome = outcome_of("boats-train", tmp_path / "here", *arguments)
     assert outcome.code == code
     assert outcome.errors.startswith(f"boats-train: {message}")
     assert len(outcome.errors.splitlines()) == 1
