@@ -123,6 +123,26 @@ def test_commands__real_photos_in_int8(boats_command: BoatsCommand, real_run: Pa
     assert "unchanged since its export" in inspected
 
 
+def test_commands__learning_rates_keep_the_reports_order(
+    boats_command: BoatsCommand, boats_data: Path, boats_weights: Path, real_run: Path
+) -> None:
+    """The must-hold: on the train photos, 1e-2 is above 1e-4, and that above 1e-6."""
+    options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
+    accuracies = []
+    for rate in ("1e-2", "1e-4", "1e-6"):
+        runs = real_run / rate
+        head = ("--model", "finetune", "--lr", rate, "--out", runs)
+        succeed(
+            boats_command(
+                "boats-train", "--data", boats_data.resolve(), *options, *head, cwd=real_run
+            )
+        )
+        metrics = json.loads((runs / "latest" / "metrics.json").read_text())
+        accuracies.append(metrics["splits"]["train"]["accuracy"])
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(set(accuracies)) == 3
+
+
 def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[dict[str, float]]]:
     """Returns the labels and the probabilities that a run itself gives, without ONNX."""
     import torch

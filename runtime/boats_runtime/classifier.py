@@ -1,7 +1,8 @@
 """An exported model, ready to classify photos: `Classifier("boats.onnx").predict("photo.jpg")`."""
 
+import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from boats_runtime.cpu import cpu_flags, saturates
 from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.look_ahead import look_ahead
 from boats_runtime.metadata import ModelMetadata
@@ -91,6 +93,21 @@ class Classifier:
             self._check_interface()
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
+
+    @property
+    def caution(self) -> str:
+        """What is to be said of running this file here; empty if there is nothing."""
+        part: Any = self.metadata.provenance
+        for key in ("proof", "quantization", "target"):
+            part = part.get(key) if isinstance(part, Mapping) else None
+        if self.provider != "cpu" or part != "vnni":
+            return ""
+        if not saturates(cpu_flags(), platform.machine()):
+            return ""
+        return (
+            "this int8 file was made for CPUs that add up 8-bit products exactly, and this one "
+            "does not: its scores may be others; export it with --target any"
+        )
 
     def predict(self, photo: Photo) -> Prediction:
         """Classifies one photo.

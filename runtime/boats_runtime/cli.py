@@ -84,6 +84,8 @@ def predict(
     if provider == "auto":
         note = f"{COMMAND}: on {classifier.provider}: {classifier.provider_reason}"
         print(note, file=sys.stderr)  # noqa: T201
+    if classifier.caution:
+        print(f"{COMMAND}: {classifier.caution}", file=sys.stderr)  # noqa: T201
     metadata = classifier.metadata
     if threshold is None:
         threshold = metadata.threshold or 0.0

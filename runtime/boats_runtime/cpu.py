@@ -19,6 +19,16 @@ def has_dot_products(flags: frozenset[str]) -> bool:
     return bool(flags & _DOT_PRODUCTS)
 
 
+def saturates(flags: frozenset[str], machine: str) -> bool:
+    """Says whether full-range 8-bit weights give other sums here than where they are exact.
+
+    Args:
+        flags: Of `cpu_flags`; nothing is said of a CPU of which nothing is known.
+        machine: As `platform.machine()` has it: it is a matter of x86 alone.
+    """
+    return bool(flags) and machine in ("x86_64", "AMD64") and not has_dot_products(flags)
+
+
 def granted_cpus() -> int:
     """Counts the CPUs this process may keep busy: its CPU set, and what control groups leave of it.
 

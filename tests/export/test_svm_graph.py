@@ -72,9 +72,11 @@ def run(model: onnx.ModelProto, features: Array) -> tuple[Array, Array]:
     return scores, labels
 
 
-def assert_same(estimator: Any, features: Array, tolerance: float = TOLERANCE) -> Array:
+def assert_same(
+    estimator: Any, features: Array, tolerance: float = TOLERANCE, *, half: bool = False
+) -> Array:
     """Compares probabilities and labels with scikit-learn in float64; returns the former."""
-    probabilities, labels = run(export_head(estimator, features.shape[1]), features)
+    probabilities, labels = run(export_head(estimator, features.shape[1], half), features)
     exact = features.astype(np.float64)
     np.testing.assert_allclose(
         probabilities, estimator.predict_proba(exact), rtol=0, atol=tolerance
@@ -104,6 +106,31 @@ def test_export_head__calibrated_svc(classes: int, settings: dict[str, Any]) -> 
     probabilities = assert_same(estimator, make_photos(classes, 60, seed=1)[0])
     assert probabilities.shape == (60, classes)
     assert len(np.unique(np.argmax(probabilities, axis=1))) > 1
+
+
+@pytest.mark.parametrize("classes", [2, 6])
+@pytest.mark.parametrize("settings", KERNELS, ids=str)
+def test_export_head__vectors_learned_in_float16_lose_nothing(
+    classes: int, settings: dict[str, Any]
+) -> None:
+    features, targets = make_photos(classes, 240)
+    rounded = features.astype(np.float16).astype(np.float32)
+    estimator = calibrate(SVC(break_ties=True, **settings), rounded, targets)
+    assert_same(estimator, make_photos(classes, 60, seed=1)[0], half=True)
+
+
+def test_export_head__vectors_in_float16_take_half_the_space() -> None:
+    features, targets = make_photos(5, 240)
+    estimator = calibrate(SVC(break_ties=True), features, targets)
+    sizes = [
+        sum(
+            len(tensor.raw_data)
+            for tensor in export_head(estimator, FEATURES, half).graph.initializer
+            if "support_vectors" in tensor.name
+        )
+        for half in (False, True)
+    ]
+    assert sizes[0] == 2 * sizes[1] > 0
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -1,4 +1,6 @@
+import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from PIL import Image
 
 import boats_runtime
+from boats_runtime import classifier as classifier_module
 from boats_runtime.classifier import AHEAD, Classifier, Prediction, Score
 from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.metadata import ModelMetadata
@@ -400,3 +403,18 @@ def test_predict__pixels(toy: Classifier) -> None:
 def test_predict__pixels_of_another_kind(toy: Classifier, pixels: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"are not \(height, width, 3\) uint8"):
         toy.predict(pixels)
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "cautious"),
+    [("vnni", {"avx2"}, True), ("any", {"avx2"}, False), ("vnni", {"avx512_vnni"}, False)],
+)
+def test_caution__int8_made_for_other_cpus(
+    toy: Classifier, monkeypatch: pytest.MonkeyPatch, target: str, flags: set[str], cautious: bool
+) -> None:
+    assert toy.caution == ""
+    proof = {"quantization": {"target": target}}
+    toy.metadata = replace(toy.metadata, provenance={"proof": proof})
+    monkeypatch.setattr(classifier_module, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert ("--target any" in toy.caution) is cautious

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from boats_runtime import cpu
-from boats_runtime.cpu import cpu_flags, cpu_quota, granted_cpus, has_dot_products
+from boats_runtime.cpu import cpu_flags, cpu_quota, granted_cpus, has_dot_products, saturates
 
 X86 = """processor\t: 0
 model name\t: Some CPU with avx_vnni
@@ -138,3 +138,19 @@ def test_cpu_quota__the_tightest(
 
 def test_cpu_quota__no_control_groups(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path / "groups", tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "expected"),
+    [
+        ({"avx2"}, "x86_64", True),
+        ({"avx2"}, "AMD64", True),
+        ({"avx2", "avx_vnni"}, "x86_64", False),
+        ({"asimd"}, "aarch64", False),
+        (set(), "x86_64", False),
+    ],
+)
+def test_saturates__on_x86_without_exact_sums(
+    flags: set[str], machine: str, expected: bool
+) -> None:
+    assert saturates(frozenset(flags), machine) is expected
