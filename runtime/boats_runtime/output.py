@@ -42,14 +42,20 @@ def _read_done(path: Path, stream: BinaryIO) -> frozenset[str]:
     done = set()
     end = 0
     for number, line in enumerate(stream, 1):
-        if not line.endswith(b"\n"):
+        whole = line.endswith(b"\n")
+        try:
+            name = str(json.loads(line)["path"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            # Only what can be half a result is cut off: the file may be somebody's notes.
+            torn = not whole and line.startswith(b"{") and isinstance(error, ValueError)
+            if not torn:
+                raise UsageError(
+                    f"--output {path}: line {number} is no result of boats-predict; "
+                    "name another file"
+                ) from error
+        if not whole:
             stream.truncate(end)
             break
+        done.add(name)
         end += len(line)
-        try:
-            done.add(str(json.loads(line)["path"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UsageError(
-                f"--output {path}: line {number} is no result of boats-predict; name another file"
-            ) from error
     return frozenset(done)

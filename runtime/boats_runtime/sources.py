@@ -78,7 +78,9 @@ def _read_stdin() -> Source:
 
 def _expand(name: str) -> Iterator[Source]:
     path = Path(name)
-    if path.is_dir():
+    if not name:  # an unset variable, not the folder that one is in
+        yield Source(name, None, "an empty name")
+    elif path.is_dir():
         yield from _walk(path)
     elif glob.has_magic(name) and not os.path.lexists(path):
         yield from _match(name)

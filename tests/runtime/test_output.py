@@ -48,6 +48,16 @@ def test_open_output__file_of_something_else(path: Path, line: bytes) -> None:
     assert path.read_bytes() == LINES + line + LINES
 
 
+@pytest.mark.parametrize("content", [b"notes", b'{"setting": 1}', b"[1]", b"\xff\xd8"])
+def test_open_output__file_of_something_else_without_a_line_break(
+    path: Path, content: bytes
+) -> None:
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"line 1 is no result of boats-predict"):
+        write(path, "c.jpg", resume=True)
+    assert path.read_bytes() == content
+
+
 def test_open_output__cant_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't be written: Is a directory"):
         write(tmp_path, "c.jpg", resume=True)

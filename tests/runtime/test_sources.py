@@ -68,6 +68,11 @@ def test_find_sources__nothing_there() -> None:
     ]
 
 
+@pytest.mark.usefixtures("folder")
+def test_find_sources__empty_name() -> None:
+    assert list(find_sources([""])) == [Source("", None, "an empty name")]
+
+
 def test_find_sources__folder_without_rights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scandir = os.scandir
 
