@@ -32,6 +32,10 @@ def inspect_file(path: Path) -> ModelMetadata:
         check_seal(content, metadata.digest)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    try:
+        list(to_lines(path, metadata))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its provenance is malformed: export it again") from error
     return metadata
 
 

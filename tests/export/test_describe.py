@@ -1,10 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from boats_export.describe import inspect_file, proof_rows, proof_table, to_card
+from boats_runtime.errors import ModelError
 from boats_runtime.metadata import ModelMetadata
+from boats_runtime.seal import BLANK, seal
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +18,21 @@ def metadata(tiny_model: Path) -> ModelMetadata:
 def with_proof(metadata: ModelMetadata, **changes: object) -> ModelMetadata:
     proof = metadata.provenance["proof"] | changes
     return replace(metadata, provenance={**metadata.provenance, "proof": proof})
+
+
+@pytest.mark.parametrize(
+    "provenance", [{}, {"proof": None, "config": {}}, {"proof": [], "config": [1]}]
+)
+def test_inspect_file__sealed_but_without_its_proof(
+    metadata: ModelMetadata, tiny_model: Path, tmp_path: Path, provenance: dict[str, object]
+) -> None:
+    model = onnx.load(tiny_model)
+    blank = replace(metadata, provenance=provenance, digest=BLANK)
+    onnx.helper.set_model_props(model, blank.to_properties())
+    path = tmp_path / "boats.onnx"
+    path.write_bytes(seal(model.SerializeToString()))
+    with pytest.raises(ModelError, match=r"boats\.onnx: its provenance is malformed: export it"):
+        inspect_file(path)
 
 
 def test_proof_table__fp32(metadata: ModelMetadata) -> None:
