@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_runtime.cpu import granted_cpus
+from boats_runtime.cpu import granted_cpus, parse_flags
 from boats_runtime.files import write_whole
 
 Clock = Callable[[], int]
@@ -189,8 +189,7 @@ def cpu_model(cpuinfo: str) -> str:
 
 def cpu_features(cpuinfo: str) -> list[str]:
     """Returns the flags in the text of /proc/cpuinfo that begin as `CPU_FEATURES`, sorted."""
-    lines = [line for line in cpuinfo.splitlines() if line.startswith(("flags", "Features"))]
-    flags = {flag for line in lines for flag in line.partition(":")[2].split()}
+    flags = parse_flags(cpuinfo.splitlines())
     return sorted(flag for flag in flags if flag.startswith(CPU_FEATURES))
 
 

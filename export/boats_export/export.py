@@ -39,15 +39,13 @@ from boats_train.run import Run
 
 Log = Callable[[str], None]
 
-PRECISIONS = ("fp32", "fp16", "int8")
-
 
 @dataclass(frozen=True)
 class Settings:
     """What file is wanted.
 
     Attributes:
-        precision: One of `PRECISIONS`.
+        precision: `fp32`, `fp16` or `int8`.
         layout: What it looks like from outside.
         max_drop: As `require_accuracy` has it.
         target: Of int8: `auto`, `vnni` or `any`, see `quantize.Setting`.

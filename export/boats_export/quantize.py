@@ -67,8 +67,6 @@ GROUPS = 8
 FLOATS = (0, 1, 2, 4)
 """How many of the most sensitive groups stay in float, in the order in which that is tried."""
 
-TARGETS = ("auto", "vnni", "any")
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -1,7 +1,7 @@
 """What the CPU can do, and how much of it this process may have."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
@@ -10,7 +10,12 @@ _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """Returns what Linux says of the CPU, like `avx512_vnni`; nothing where nobody says."""
-    told = [line for line in _lines(cpuinfo) if line.startswith(("flags", "Features"))]
+    return parse_flags(_lines(cpuinfo))
+
+
+def parse_flags(cpuinfo: Iterable[str]) -> frozenset[str]:
+    """Returns the flags in the lines of /proc/cpuinfo, of x86 (`flags`) or ARM (`Features`)."""
+    told = [line for line in cpuinfo if line.startswith(("flags", "Features"))]
     return frozenset(flag for line in told for flag in line.partition(":")[2].split())
 
 
