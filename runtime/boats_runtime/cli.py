@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -14,9 +14,6 @@ from boats_runtime.errors import ImageError, UsageError
 from boats_runtime.progress import show_progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from boats_runtime.classifier import Classifier
     from boats_runtime.results import Context, Result
     from boats_runtime.sources import Source
@@ -41,8 +38,8 @@ def predict(
         typer.Option(help="The exported file.", envvar="BOATS_MODEL", show_default="./boats.onnx"),
     ] = None,
     provider: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="Where to run; an explicit one never falls back."),
+        str,
+        typer.Option(help="auto, cpu, cuda, tensorrt, ...; an explicit one never falls back."),
     ] = "auto",
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
     threshold: Annotated[
@@ -122,24 +119,15 @@ def find_model(model: Path | None) -> Path:
 
 
 def classify(classifier: "Classifier", sources: "Iterable[Source]") -> "Iterator[Result]":
-    """Yields what becomes of each photo, in order; photos are decoded ahead of the network."""
-    from boats_runtime.classifier import AHEAD
-    from boats_runtime.look_ahead import look_ahead
+    """Yields what becomes of each photo, in order."""
     from boats_runtime.results import Result
+    from boats_runtime.sources import read_source
 
-    def prepare(source: "Source") -> "tuple[Source, NDArray[np.uint8] | str]":
-        if source.content is None:
-            return source, source.error
-        try:
-            return source, classifier.prepare(source.content)
-        except ImageError as error:
-            return source, str(error)
-
-    for source, pixels in look_ahead(prepare, sources, AHEAD):
-        if isinstance(pixels, str):
-            yield Result(source.name, error=pixels)
+    for source, outcome in classifier.predict_each(sources, read_source):
+        if isinstance(outcome, ImageError):
+            yield Result(source.name, error=str(outcome))
         else:
-            yield Result(source.name, classifier.classify(pixels))
+            yield Result(source.name, outcome)
 
 
 def write_file(

@@ -271,7 +271,7 @@ def test_decode__truncated(file_format: str, kept: float) -> None:
     ],
 )
 def test_decode__no_image(content: bytes) -> None:
-    with pytest.raises(ImageError, match=r"known format \(JPEG, PNG, WEBP, BMP, TIFF\)"):
+    with pytest.raises(ImageError, match=r"known format \(JPEG, PNG, WEBP, BMP, TIFF, AVIF\)"):
         decode(content)
 
 
