@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_runtime.cpu import granted_cpus, parse_flags
+from boats_runtime.cpu import cpu_features, cpu_flags, cpu_model, granted_cpus
 from boats_runtime.files import write_whole
 
 Clock = Callable[[], int]
@@ -28,9 +28,6 @@ Clock = Callable[[], int]
 
 P99_COUNT = 1000
 """A 99th percentile of fewer values is the luck of a few of them."""
-
-CPU_FEATURES = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sve")
-"""How the flags begin that decide how fast float32, bfloat16 and 8-bit products are."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +147,9 @@ class Circumstances:
     def to_json(self) -> dict[str, Any]:
         """Returns machine, libraries, commit, load and what to be wary of, as JSON values."""
         before, after = self._load_before, _load_average()
-        cpuinfo = _read(Path("/proc/cpuinfo"))
         return {
-            "cpu": cpu_model(cpuinfo),
-            "cpu_features": cpu_features(cpuinfo),
+            "cpu": cpu_model(),
+            "cpu_features": cpu_features(cpu_flags()),
             "cores_granted": granted_cpus(),
             "system": platform.platform(),
             "python": platform.python_version(),
@@ -179,18 +175,6 @@ def load_warnings(before: float | None, after: float | None, cores: int) -> list
     if after is not None and after > cores + 0.5:
         warnings.append(f"the machine was busy meanwhile: load {after:.1f} on {cores} cores")
     return warnings
-
-
-def cpu_model(cpuinfo: str) -> str:
-    """Returns the CPU's name, from the text of /proc/cpuinfo or else from Python."""
-    names = [line.partition(":")[2] for line in cpuinfo.splitlines() if line.startswith("model n")]
-    return names[0].strip() if names else platform.processor() or platform.machine()
-
-
-def cpu_features(cpuinfo: str) -> list[str]:
-    """Returns the flags in the text of /proc/cpuinfo that begin as `CPU_FEATURES`, sorted."""
-    flags = parse_flags(cpuinfo.splitlines())
-    return sorted(flag for flag in flags if flag.startswith(CPU_FEATURES))
 
 
 def commit(folder: Path) -> str | None:
@@ -220,7 +204,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def _load_average() -> float | None:
     """Returns how many processes wanted a core over the last minute; None where nobody knows."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

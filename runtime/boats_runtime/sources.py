@@ -66,6 +66,13 @@ def read_source(source: Source) -> Path | bytes:
     return source.content
 
 
+def find_photos(folder: Path) -> Iterator[Path]:
+    """Yields the photos in a folder and in those below it, by name; what can't be read is left."""
+    for source in _walk_below(folder, frozenset()):
+        if isinstance(source.content, Path):
+            yield source.content
+
+
 def read_list(name: str) -> list[str]:
     """Reads a list of names: one a line, or NUL-separated if there is a NUL in it.
 

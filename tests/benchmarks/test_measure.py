@@ -177,27 +177,6 @@ def test_load_warnings__tells_of_others(
     assert all(words in warning for words, warning in zip(said, warnings, strict=True))
 
 
-CPUINFO = """\
-processor\t: 0
-model name\t: Some CPU @ 3 GHz
-flags\t\t: fpu avx2 avx512f avx512_vnni avx512_bf16 sse4_2
-
-processor\t: 1
-model name\t: Some CPU @ 3 GHz
-flags\t\t: fpu avx2
-"""
-
-
-def test_cpu_model__reads_cpuinfo(bench: ModuleType) -> None:
-    assert bench.cpu_model(CPUINFO) == "Some CPU @ 3 GHz"
-
-
-def test_cpu_features__picks_what_products_use(bench: ModuleType) -> None:
-    assert bench.cpu_features(CPUINFO) == ["avx2", "avx512_bf16", "avx512_vnni", "avx512f"]
-    assert bench.cpu_features("Features\t: fp asimd asimddp crc32\n") == ["asimd", "asimddp"]
-    assert bench.cpu_features("") == []
-
-
 def test_commit__names_the_commit_and_its_changes(bench: ModuleType, tmp_path: Path) -> None:
     def git(*words: str) -> str:
         settings = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
