@@ -236,15 +236,28 @@ class Classifier:
 
         Returns:
             Probabilities `(N, K) float32`, and indices into `metadata.labels` `(N,) int64`.
+
+        Raises:
+            UsageError: The pixels are not such, or this classifier is closed.
+            ModelError: The model fails on them, or gives what no classifier gives.
         """
         probabilities, labels = self._ask(pixels, OUTPUTS)
+        count, classes = len(pixels), len(self.metadata.labels)
+        if (
+            probabilities.shape != (count, classes)
+            or labels.shape != (count,)
+            or not np.isfinite(probabilities).all()
+            or not ((labels >= 0) & (labels < classes)).all()
+        ):
+            raise ModelError("the model gives no probabilities or labels: export it again")
         return probabilities, labels
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the features `(N, D) float32` of ready pixels, which are as in `run`.
 
         Raises:
-            UsageError: The file was not exported with its features.
+            UsageError: The file was not exported with its features; else as in `run`.
+            ModelError: As in `run`.
         """
         if not self._has_features:
             raise UsageError("this model gives no features: export it with --with-features")
@@ -252,22 +265,32 @@ class Classifier:
         return features
 
     def _ask(self, pixels: NDArray[np.uint8], names: tuple[str, ...]) -> list[NDArray[Any]]:
+        size = self.metadata.preprocessing
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size.height, size.width, 3):
+            raise UsageError(
+                f"{pixels.dtype} pixels {pixels.shape} are not "
+                f"(N, {size.height}, {size.width}, 3) uint8"
+            )
         session = self._open_session()
         count, batch = len(pixels), self._fixed
         if batch is None and self.provider != "cpu" and count > 1:
             # Accelerators prepare themselves for each new shape: they get to see two of them.
             batch = self.batch
-        if batch is None:
-            return list(session.run(list(names), {INPUT: pixels}))
-        # What the last batch lacks is filled up with black.
-        runs = -(-count // batch) or 1
-        filled = np.zeros((runs * batch, *pixels.shape[1:]), pixels.dtype)
-        filled[:count] = pixels
-        parts = [
-            session.run(list(names), {INPUT: filled[start : start + batch]})
-            for start in range(0, len(filled), batch)
-        ]
-        return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
+        try:
+            if batch is None:
+                return list(session.run(list(names), {INPUT: pixels}))
+            # What the last batch lacks is filled up with black.
+            runs = -(-count // batch) or 1
+            filled = np.zeros((runs * batch, *pixels.shape[1:]), np.uint8)
+            filled[:count] = pixels
+            parts = [
+                session.run(list(names), {INPUT: filled[start : start + batch]})
+                for start in range(0, len(filled), batch)
+            ]
+            return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
+        except Exception as error:
+            message = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ModelError(f"the model fails on this input: {message}") from error
 
     def _open_session(self) -> Any:
         session = self._session  # taken once: another thread may close this classifier meanwhile

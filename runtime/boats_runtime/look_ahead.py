@@ -40,7 +40,7 @@ def look_ahead_in_batches(
         depth: How many are under way or ready before they are asked for, 1 or more.
         most: Largest batch, 1 or more.
     """
-    threads = min(depth, granted_cpus())
+    threads = min(depth, granted_cpus() + 1)  # one may wait for a disk
     with ThreadPoolExecutor(threads, thread_name_prefix="look-ahead") as pool:
         left = iter(items)
         waiting: deque[Future[Result]] = deque()

@@ -55,6 +55,7 @@ _DAMAGE = (
     TypeError,
     OverflowError,
     MemoryError,
+    RuntimeError,
     struct.error,
 )
 
