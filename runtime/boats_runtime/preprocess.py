@@ -204,9 +204,14 @@ def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except OSError as error:
-        raise ImageError(f"can't be read: {error.strerror or error}") from error
+        raise ImageError(f"can't be read: {error.strerror or _one_line(error)}") from error
     except _DAMAGE as error:
-        raise ImageError(f"broken image: {error}") from error
+        raise ImageError(f"broken image: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """Returns a codec's message as one line; its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _identify(stream: Path | BinaryIO) -> Image.Image:
