@@ -547,11 +547,24 @@ def test_warm_up__runs_the_model(toy: Classifier) -> None:
         toy.warm_up()
 
 
-def test_classifier__its_examples(
+@pytest.fixture
+def with_files(
     tiny_model: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The current folder holds `boats.onnx` and `photo.jpg`, as the examples have it."""
     shutil.copy(tiny_model, tmp_path / "boats.onnx")
     shutil.copy(photo, tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("with_files")
+def test_classifier__its_examples() -> None:
     result = doctest.testmod(classifier_module)
     assert (result.failed, result.attempted) == (0, 4)
+
+
+@pytest.mark.usefixtures("with_files")
+def test_classifier__examples_of_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "predict.md"
+    result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (result.failed, result.attempted) == (0, 10)
