@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 from made_models import draw_photos, make_file, make_networks
-from measure import Circumstances, Plan, measure, median_ratio, report, summarise
 
+from boats_runtime.circumstances import Circumstances, report
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
 from boats_train.backbone import build_backbone
 
 BACKBONES = ("resnet50", "mobilenet_v2")

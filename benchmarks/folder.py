@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 from made_models import draw_photos, make_file, make_networks
-from measure import Circumstances, Plan, measure, median_ratio, report, summarise
 
+from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import INPUT, Classifier
 from boats_runtime.errors import ImageError
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
 
 PHOTOS = 500
 COUNTS = (200, 2000)

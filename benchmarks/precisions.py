@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 from made_models import add_svm, make_networks
-from measure import Circumstances, Plan, measure, median_ratio, report, summarise
 from svm_graph import CLASSES, VECTORS
 
 from boats_export.verify import open_cpu
+from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import INPUT
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
 
 TIMES_FASTER = 3.0
 MEGABYTES = 30.0
