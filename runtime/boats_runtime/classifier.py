@@ -16,7 +16,7 @@ from boats_runtime.cpu import cpu_flags, saturates
 from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.look_ahead import look_ahead_in_batches
 from boats_runtime.model_file import read_model
-from boats_runtime.providers import open_session, warm_up
+from boats_runtime.providers import Threads, open_session, warm_up
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "label")
@@ -75,6 +75,7 @@ class Classifier:
     Args:
         model: A file written by `boats-export`.
         provider: `auto`, or the name of one in `boats_runtime.providers.PROVIDERS`.
+        threads: That work on one photo or batch; None for as many as this process may keep busy.
         spin: Whether idle threads of the CPU keep their cores for a while rather than sleep. A
             single run is quicker for it; a service beside others is a bad neighbour.
 
@@ -98,12 +99,19 @@ class Classifier:
         'topa'
     """
 
-    def __init__(self, model: str | Path, provider: str = "auto", *, spin: bool = False) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        provider: str = "auto",
+        *,
+        threads: int | None = None,
+        spin: bool = False,
+    ) -> None:
         path = Path(model)
         file = read_model(path)
         self.metadata = file.metadata
         try:
-            active = open_session(file.content, provider, spin=spin)
+            active = open_session(file.content, provider, Threads(threads, spin))
             self._session: Any = active.session
             self._check_interface()
         except ModelError as error:
@@ -222,6 +230,12 @@ class Classifier:
         started = time.perf_counter()
         probabilities, labels = self.run(pixels)
         latency_ms = (time.perf_counter() - started) * 1000 / max(1, len(pixels))
+        return self.rank(probabilities, labels, latency_ms)
+
+    def rank(
+        self, probabilities: NDArray[np.float32], labels: NDArray[np.int64], latency_ms: float
+    ) -> list[Prediction]:
+        """Puts names to what `run` returned, and the likeliest classes first."""
         orders = np.argsort(-probabilities, axis=1, kind="stable")
         names = self.metadata.labels
         predictions = []

@@ -26,8 +26,8 @@ def doctor(
     ] = False,
 ) -> None:
     """Show what this machine has, and try every provider."""
-    from boats_runtime.doctor import examine, works  # noqa: PLC0415 (imports NumPy and Pillow)
-    from boats_runtime.model_file import read_model  # noqa: PLC0415 (the same)
+    from boats_runtime.doctor import examine, works
+    from boats_runtime.model_file import read_model
 
     findings = examine(None if model is None else read_model(model).content)
     for line in [json.dumps(findings, indent=2)] if as_json else to_lines(findings):

@@ -6,7 +6,7 @@ of two of them is of medians over the same rounds, and its interval comes from d
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,3 +126,71 @@ def median_ratio(
         ratios[draw] = np.median(values[drawn]) / np.median(base[drawn])
     low, high = np.percentile(ratios, (2.5, 97.5))
     return Ratio(float(np.median(values) / np.median(base)), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """A percentile of times in milliseconds, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def percentiles(
+    rounds: Sequence[NDArray[np.int64]], draws: int = 1000, seed: int = 0
+) -> dict[str, Percentile]:
+    """Returns p50, p90 and, from `P99_COUNT` values on, p99 of times taken in several rounds.
+
+    The interval is a bootstrap in two stages (Davison and Hinkley 1997, section 3.8): first rounds
+    are drawn, then times within them, so that what differs from one start to the next counts.
+
+    Args:
+        rounds: Times of each round in nanoseconds, in the order they were taken.
+        draws: How often rounds and times are drawn anew.
+        seed: Of the draws.
+    """
+    pooled = np.concatenate(rounds)
+    shares = (50, 90, 99) if pooled.size >= P99_COUNT else (50, 90)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((draws, len(shares)))
+    for draw in range(draws):
+        chosen = rng.integers(0, len(rounds), len(rounds))
+        sample = [rng.choice(rounds[index], rounds[index].size) for index in chosen]
+        drawn[draw] = np.percentile(np.concatenate(sample), shares)
+    values = np.percentile(pooled, shares) / 1e6
+    lows, highs = np.percentile(drawn, (2.5, 97.5), axis=0) / 1e6
+    return {
+        f"p{share}_ms": Percentile(float(value), float(low), float(high))
+        for share, value, low, high in zip(shares, values, lows, highs, strict=True)
+    }
+
+
+def time_runs(
+    run: Callable[[], object],
+    plan: Plan,
+    synchronise: Callable[[], object] = lambda: None,
+    clock: Clock = time.perf_counter_ns,
+) -> NDArray[np.int64]:
+    """Times a task by itself, over and over; the warm-up does not count.
+
+    Args:
+        run: What to time.
+        plan: How long; its turns and seed don't matter here.
+        synchronise: Waits for what the run has only begun, as on a GPU; before the clock stops.
+        clock: Tells the time.
+
+    Returns:
+        The duration of each run in nanoseconds, none left out.
+    """
+    for _ in range(plan.warm_up):
+        run()
+    synchronise()
+    values: list[int] = []
+    began = clock()
+    while len(values) < plan.min_count or clock() - began < plan.min_seconds * 1e9:
+        started = clock()
+        run()
+        synchronise()
+        values.append(clock() - started)
+    return np.array(values, dtype=np.int64)

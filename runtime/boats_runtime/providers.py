@@ -92,14 +92,29 @@ class ActiveSession:
     nodes: Mapping[str, int]
 
 
-def open_session(model: bytes, provider: str = "auto", *, spin: bool = True) -> ActiveSession:
+@dataclass(frozen=True)
+class Threads:
+    """How a session uses the CPU.
+
+    Attributes:
+        count: Threads that work on one run; None for as many as this process may keep busy.
+        spin: Whether they wait for their next task without sleeping: sooner at it, but nobody else
+            gets the core.
+    """
+
+    count: int | None = None
+    spin: bool = False
+
+
+def open_session(
+    model: bytes, provider: str = "auto", threads: Threads | None = None
+) -> ActiveSession:
     """Opens a model on the provider asked for, or on the best that works.
 
     Args:
         model: The content of an ONNX file.
         provider: `auto`, or a key of `PROVIDERS`.
-        spin: Whether threads of the CPU wait for their next task without sleeping: sooner at it,
-            but nobody else gets the core.
+        threads: How it uses the CPU.
 
     Returns:
         A session that has, unless on the CPU, already run once on the model's own shape.
@@ -112,15 +127,16 @@ def open_session(model: bytes, provider: str = "auto", *, spin: bool = True) -> 
     if provider not in ("auto", *PROVIDERS):
         raise UsageError(f"no provider is called {provider}: auto, {', '.join(PROVIDERS)}")
     runtime = import_onnxruntime()
+    threads = threads or Threads()
     if provider != "auto":
-        return _open(runtime, model, provider, "asked for", spin)
+        return _open(runtime, model, provider, "asked for", threads)
     available = runtime.get_available_providers()
     refused: list[str] = []
     for name, kind in PROVIDERS.items():
         if kind.automatic and kind.full_name in available:
             reason = "; ".join(refused) or "the best this ONNX Runtime has"
             try:
-                return _open(runtime, model, name, reason, spin)
+                return _open(runtime, model, name, reason, threads)
             except ProviderError as error:
                 refused.append(str(error))
     raise ProviderError("; ".join(refused) or _missing("cpu", available))
@@ -136,13 +152,13 @@ def list_providers(runtime: Any) -> list[str]:
     ]
 
 
-def _open(runtime: Any, model: bytes, name: str, reason: str, spin: bool) -> ActiveSession:
+def _open(runtime: Any, model: bytes, name: str, reason: str, threads: Threads) -> ActiveSession:
     kind = PROVIDERS[name]
     available = runtime.get_available_providers()
     devices = [] if kind.full_name in available else find_plugin_devices(runtime, kind.full_name)
     if kind.full_name not in available and not devices:
         raise ProviderError(_missing(name, available))
-    options = _make_options(runtime, spin)
+    options = _make_options(runtime, threads)
     listed = [(kind.full_name, dict(kind.settings)), *((other, {}) for other in kind.after)]
     if devices:
         options.add_provider_for_devices(devices[:1], dict(kind.settings))
@@ -170,11 +186,11 @@ def _open(runtime: Any, model: bytes, name: str, reason: str, spin: bool) -> Act
     return ActiveSession(session, name, reason, dict(nodes))
 
 
-def _make_options(runtime: Any, spin: bool) -> Any:
+def _make_options(runtime: Any, threads: Threads) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised; warnings would only alarm
-    options.intra_op_num_threads = granted_cpus()
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    options.intra_op_num_threads = threads.count or granted_cpus()
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin)))
     return options
 
 
@@ -221,7 +237,7 @@ def _diagnose(runtime: Any, model: bytes, name: str, error: Exception) -> str:
     if "CPU EP" not in message:
         return message
     # Opened once more without the refusal, it tells where the nodes went.
-    options = _make_options(runtime, spin=False)
+    options = _make_options(runtime, Threads())
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     kind = PROVIDERS[name]
     try:

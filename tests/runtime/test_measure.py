@@ -5,7 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from boats_runtime.measure import Plan, measure, median_ratio, summarise
+from boats_runtime.measure import (
+    Plan,
+    measure,
+    median_ratio,
+    percentiles,
+    summarise,
+    time_runs,
+)
 
 SECOND = 1_000_000_000
 
@@ -139,3 +146,69 @@ def test_median_ratio__draws_whole_rounds() -> None:
 def test_median_ratio__refuses_other_rounds() -> None:
     with pytest.raises(ValueError, match="not of the same rounds"):
         median_ratio(np.ones(3, dtype=np.int64), np.ones(4, dtype=np.int64))
+
+
+# --- time_runs
+
+
+def test_time_runs__warm_up_is_left_out_and_outliers_stay() -> None:
+    clock = FakeClock()
+    plan = Plan(warm_up=2, min_count=4, min_seconds=0)
+    values = time_runs(clock.task("only", 900, 800, 7, 5000, 8, 7), plan, clock=clock)
+    assert values.tolist() == [7, 5000, 8, 7]
+
+
+def test_time_runs__both_duration_and_count_are_met() -> None:
+    clock = FakeClock()
+    long = Plan(warm_up=0, min_count=2, min_seconds=5.0)
+    assert len(time_runs(clock.task("only", SECOND), long, clock=clock)) == 5
+    many = Plan(warm_up=0, min_count=9, min_seconds=5.0)
+    assert len(time_runs(clock.task("only", SECOND), many, clock=clock)) == 9
+
+
+def test_time_runs__waits_for_what_has_only_begun() -> None:
+    clock = FakeClock()
+    queued: list[int] = []
+
+    def begin() -> None:
+        clock.now += 1  # a launch returns at once
+        queued.append(50)
+
+    def synchronise() -> None:
+        clock.now += sum(queued)
+        queued.clear()
+
+    plan = Plan(warm_up=3, min_count=4, min_seconds=0)
+    assert time_runs(begin, plan, synchronise, clock).tolist() == [51, 51, 51, 51]
+
+
+# --- percentiles
+
+
+def test_percentiles__are_exact() -> None:
+    values = np.arange(1, 1002, dtype=np.int64) * 1_000_000
+    told = percentiles(np.array_split(np.random.default_rng(0).permutation(values), 5))
+    assert {name: one.value for name, one in told.items()} == {
+        "p50_ms": 501.0, "p90_ms": 901.0, "p99_ms": 991.0,
+    }  # fmt: skip
+    assert all(one.low <= one.value <= one.high for one in told.values())
+
+
+def test_percentiles__no_p99_of_few() -> None:
+    few = [np.ones(333, dtype=np.int64)] * 3
+    assert list(percentiles(few)) == ["p50_ms", "p90_ms"]
+    assert "p99_ms" in percentiles([*few, np.ones(1, dtype=np.int64)])
+
+
+def test_percentiles__what_differs_between_rounds_counts() -> None:
+    rng = np.random.default_rng(0)
+    alike = [rng.normal(50e6, 1e5, 200).astype(np.int64) for _ in range(5)]
+    apart = [
+        values + shift for values, shift in zip(alike, range(0, 10**7, 2 * 10**6), strict=True)
+    ]
+    widths = [
+        (one.high - one.low) / one.value
+        for one in (percentiles(alike)["p50_ms"], percentiles(apart)["p50_ms"])
+    ]
+    assert widths[0] < 0.01
+    assert widths[1] > 0.05

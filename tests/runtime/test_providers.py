@@ -12,7 +12,7 @@ import pytest
 from boats_runtime import providers
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ModelError, ProviderError, UsageError
-from boats_runtime.providers import PROVIDERS, list_providers, open_session
+from boats_runtime.providers import PROVIDERS, Threads, list_providers, open_session
 from boats_runtime.wheels import PLUGINS
 
 HAS_CUDA = PROVIDERS["cuda"].full_name in onnxruntime.get_available_providers()
@@ -197,9 +197,12 @@ def test_open_session__plugin_without_a_device(
 
 @pytest.mark.parametrize("spin", [False, True])
 def test_open_session__spinning_is_chosen(tiny_model: Path, spin: bool) -> None:
-    options = open_session(tiny_model.read_bytes(), "cpu", spin=spin).session.get_session_options()
+    options = open_session(
+        tiny_model.read_bytes(), "cpu", Threads(1, spin)
+    ).session.get_session_options()
     told = options.get_session_config_entry("session.intra_op.allow_spinning")
     assert told == str(int(spin))
+    assert options.intra_op_num_threads == 1
 
 
 def test_list_providers__what_this_wheel_has() -> None:

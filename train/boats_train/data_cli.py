@@ -13,9 +13,6 @@ COMMAND = "boats-data"
 
 app = command.new_app(COMMAND)
 
-# Heavy imports wait for the command that needs them.
-# ruff: noqa: PLC0415
-
 
 @app.command()
 def check(
