@@ -85,9 +85,8 @@ def open_files(paths: Sequence[Path], provider: str) -> list[Classifier]:
         if set(mine) != set(first):
             differing = sorted(set(mine) ^ set(first))
             raise UsageError(
-                f"{path}: has other labels than {paths[0]}: {len(mine)} instead of {len(first)}, "
-                f"and {', '.join(differing[:3])}{'...' if differing[3:] else ''} only in one of "
-                "them; files are compared on the same classes"
+                f"{path}: has other labels than {paths[0]}: {', '.join(differing[:3])}"
+                f"{'...' if differing[3:] else ''} only in one of them"
             )
         classifiers.append(classifier)
     return classifiers

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files as package_files
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -119,6 +120,8 @@ def render(
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
         main=main,
+        names=short_names([file.name for file in evaluation.files]),
+        folder="/".join(evaluation.folder.resolve().parts[-2:]),
         metrics=main.measures.metrics,
         right=int(evaluation.right.sum()),
         chosen=chosen,
@@ -138,6 +141,12 @@ def render(
         script=script,
         script_hash=_digest(script),
     )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Returns files' names without their folders, where that still tells them apart."""
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(short) else list(names)
 
 
 def _data(evaluation: Evaluation, chosen: Selection, small: dict[int, str]) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _counts(curve: Iterable[tuple[float, float, float | None]], photos: int) -> 
 def _tell(saliency: Saliency) -> str:
     if not saliency.place:
         return "no part alone decides"
-    return f"most at the {saliency.place}: {saliency.largest:.2f} less without it"
+    return f"most at the {saliency.place}: {saliency.largest:.2f} less if it is blurred"
 
 
 def _shade(count: int, support: int) -> int:

@@ -1,7 +1,9 @@
-"""Where a file looked: what its score loses when a part of the photo is covered.
+"""Where a file looked: what its score loses when a part of the photo is made unrecognisable.
 
-The occlusion map of Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901. It asks the shipped
-file itself, needs no gradients, and so works on every file, int8 and SVM included.
+The occlusion map of Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901. Parts are blurred, as
+by Fong and Vedaldi 2017, https://arxiv.org/abs/1704.03296: a grey square is itself something to
+see. It asks the shipped file itself, needs no gradients, and so works on every file, int8 and SVM
+included.
 """
 
 import math
@@ -9,16 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from boats_evaluate.judging import BATCH
 from boats_runtime.classifier import Classifier
 
 PATCHES = 48
-"""Parts of a photo that are covered, one after the other: about so many."""
+"""Parts of a photo that are blurred, one after the other: about so many."""
 
 OVERLAP = 1.5
-"""What covers is larger than a part by this factor, so that neighbours overlap."""
+"""What is blurred is larger than a part by this factor, so that neighbours overlap."""
 
 NOTHING = 0.02
 """Where no part loses the score more than this, no part alone decides."""
@@ -33,7 +35,7 @@ class Saliency:
     """What a score loses by each part of a photo.
 
     Attributes:
-        drops: Score of the whole photo less that without the part `(R, C) float64`, -1 to 1.
+        drops: Score of the photo less that with the part blurred `(R, C) float64`, -1 to 1.
     """
 
     drops: NDArray[np.float64]
@@ -50,13 +52,13 @@ class Saliency:
             return ""
         row, column = np.unravel_index(np.argmax(self.drops), self.drops.shape)
         rows, columns = self.drops.shape
-        upright = ("top", "middle", "bottom")[int(3 * row / rows)]
-        across = ("left", "centre", "right")[int(3 * column / columns)]
+        upright = ("top", "middle", "bottom")[int(3 * (row + 0.5) / rows)]
+        across = ("left", "centre", "right")[int(3 * (column + 0.5) / columns)]
         return f"{upright} {across}"
 
 
 def find_saliency(classifier: Classifier, pixels: Pixels, predicted: int, score: float) -> Saliency:
-    """Covers one part of a photo after the other and asks again.
+    """Blurs one part of a photo after the other and asks again.
 
     Args:
         classifier: The file.
@@ -66,16 +68,17 @@ def find_saliency(classifier: Classifier, pixels: Pixels, predicted: int, score:
     """
     height, width, _ = pixels.shape
     rows, columns = _grid(height, width)
-    # The mean that the network subtracts: what is covered becomes about 0.
-    colour = np.rint(255 * np.array(classifier.metadata.preprocessing.mean)).astype(np.uint8)
+    blur = ImageFilter.GaussianBlur(min(height / rows, width / columns) / 2)
+    blurred = np.asarray(Image.fromarray(pixels).filter(blur))
     left = np.empty(rows * columns, dtype=np.float64)
     for start in range(0, len(left), BATCH):
         places = range(start, min(start + BATCH, len(left)))
-        covered = np.repeat(pixels[np.newaxis], len(places), axis=0)
-        for photo, place in zip(covered, places, strict=True):
+        photos = np.repeat(pixels[np.newaxis], len(places), axis=0)
+        for photo, place in zip(photos, places, strict=True):
             row, column = divmod(place, columns)
-            photo[_span(row, rows, height), _span(column, columns, width)] = colour
-        probabilities, _ = classifier.run(covered)
+            part = _span(row, rows, height), _span(column, columns, width)
+            photo[part] = blurred[part]
+        probabilities, _ = classifier.run(photos)
         left[start : start + len(places)] = probabilities[:, predicted]
     return Saliency(score - left.reshape(rows, columns))
 
@@ -102,7 +105,7 @@ def _grid(height: int, width: int) -> tuple[int, int]:
 
 
 def _span(index: int, parts: int, side: int) -> slice:
-    """Returns the pixels that are covered for one part of a side."""
+    """Returns the pixels that are blurred for one part of a side."""
     length = side / parts
     centre, half = (index + 0.5) * length, OVERLAP * length / 2
     return slice(max(0, round(centre - half)), max(1, round(centre + half)))
