@@ -146,6 +146,6 @@ def _strangers(evaluation: Evaluation) -> Iterator[str]:
     width = max(len(row.label) for row in rows)
     for row in rows:
         yield (
-            f"  {row.label:{width}}  {row.photos} photos, {row.called_unknown} called unknown; "
+            f"  {row.label:{width}}  {row.called_unknown} of {row.photos} called unknown, "
             f"most taken for {row.taken_for}"
         )

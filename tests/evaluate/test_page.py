@@ -208,10 +208,10 @@ def test_page__slider_updates_the_numbers(browser: Browser, evaluated: Evaluatio
 def numbers_at(evaluation: Evaluation, place: int) -> list[str]:
     answered = evaluation.main.answers.scores >= place / 100
     count, right = int(answered.sum()), int(evaluation.right[answered].sum())
-    accuracy = f"{100 * right / count:.1f}\N{NO-BREAK SPACE}%" if count else "\N{EN DASH}"
+    accuracy = f"{100 * right / count:.1f} %" if count else "\N{EN DASH}"
     total = len(evaluation.right)
     return [
-        f"{place / 100:.2f}", f"{100 * count / total:.1f}\N{NO-BREAK SPACE}%", accuracy,
+        f"{place / 100:.2f}", f"{100 * count / total:.1f} %", accuracy,
         f"{total - count} of {total}", str(count - right),
     ]  # fmt: skip
 
