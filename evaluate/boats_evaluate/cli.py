@@ -23,7 +23,7 @@ app = command.new_app(COMMAND)
 
 @app.command()
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="A file of boats-export.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of boats-export.")],
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="A folder of photos for each class.")
     ],

@@ -14,6 +14,7 @@ from boats_evaluate.photos import Photo, find_photos
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError
 from boats_runtime.progress import show_progress
+from boats_train.folds import find_groups
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ def evaluate(
     """
     classifiers = [classifier for _, classifier in files]
     labels = classifiers[0].metadata.labels
-    judged = judge(classifiers, find_photos(folder, labels), show_progress)
+    found = find_photos(folder, labels)
+    # Groups that don't fit are told before the photos are judged.
+    find_groups([photo.path for photo in found if photo.label in labels], groups)
+    judged = judge(classifiers, found, show_progress)
     known = np.array([photo.label in labels for photo in judged.photos])
     if not known.any():
         raise DataError(f"{folder}: no photo of a class that the model knows can be read")
