@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -277,3 +278,29 @@ def test_evaluate__imports_no_pytorch(colours: Path, painted: Path, tmp_path: Pa
     assert {"onnxruntime", "sklearn", "jinja2", "boats_train.metrics"} <= modules
     assert not modules & FORBIDDEN
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+# --- stopped
+
+
+def test_evaluate__disk_full_leaves_the_older_page(
+    outcome_of: Callable[..., Any], colours: Path, painted: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_text("older")
+    outcome = outcome_of(
+        COMMAND, tmp_path, colours, painted, "--report", "report.html", largest_file=10_000
+    )
+    assert outcome.code == 3
+    assert outcome.errors.splitlines()[-1] == (
+        f"{COMMAND}: report.html: can't be written: File too large"
+    )
+    assert outcome.files() == {"report.html": len("older")}
+
+
+def test_evaluate__interrupted(
+    outcome_of: Callable[..., Any], colours: Path, painted: Path, tmp_path: Path
+) -> None:
+    arguments = (colours, painted, "--report", "report.html")
+    outcome = outcome_of(COMMAND, tmp_path, *arguments, interrupt_at="on cpu")
+    assert (outcome.code, outcome.files()) == (130, {})
+    assert outcome.errors.splitlines()[-1] == f"{COMMAND}: interrupted"

@@ -164,6 +164,15 @@ def test_render__bounded_and_says_so(make_evaluation: MakeEvaluation) -> None:
     assert "600 have a picture" in text
 
 
+@pytest.mark.parametrize("predicted", [0, 1])
+def test_render__one_photo(make_evaluation: MakeEvaluation, predicted: int) -> None:
+    evaluation = make_evaluation(("a", "b"), np.array([0]), np.array([predicted]))
+    text = render(evaluation, select(evaluation, 0), [], {0: ""}, [])
+    assert Page(text).open == []
+    assert ("Most frequent mistakes" in text) == (predicted == 1)
+    assert "The surest mistakes" not in text
+
+
 def test_short_names__only_where_they_differ() -> None:
     assert short_names(["a/int8.onnx", "b/fp32.onnx"]) == ["int8.onnx", "fp32.onnx"]
     assert short_names(["a/m.onnx", "b/m.onnx"]) == ["a/m.onnx", "b/m.onnx"]
