@@ -1,10 +1,20 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.results import SCHEMA_VERSION, read_baseline, to_json
+from boats_evaluate.judging import Answers
+from boats_evaluate.photos import Photo
+from boats_evaluate.results import (
+    SCHEMA_VERSION,
+    Strangers,
+    find_strangers,
+    read_baseline,
+    to_json,
+)
 from boats_runtime.errors import DataError
 
 
@@ -36,6 +46,17 @@ def test_to_json__everything_that_was_measured(evaluated: Evaluation) -> None:
     assert len(photo["sha256"]) == 64
     assert (photo["label"], photo["predicted"]) == ("<script>", ["<script>", "red"])
     assert len(photo["score"]) == 2
+
+
+def test_find_strangers__called_unknown_and_taken_for(evaluated: Evaluation) -> None:
+    photos = [Photo(Path(f"{n}.jpg"), label) for n, label in enumerate(["raft", *["canoe"] * 3])]
+    answers = Answers(np.array([2, 0, 1, 1]), np.array([0.9, 0.49, 0.5, 0.1]))
+    file = replace(evaluated.main, stranger_answers=answers, threshold=0.5)
+    evaluation = replace(evaluated, strangers=tuple(photos), files=(file,))
+    assert list(find_strangers(evaluation, file)) == [
+        Strangers("canoe", 3, 2, "green & co"),
+        Strangers("raft", 1, 0, "red"),
+    ]
 
 
 def test_read_baseline__what_was_written(evaluated: Evaluation, tmp_path: Path) -> None:

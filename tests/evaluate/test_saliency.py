@@ -48,6 +48,16 @@ def test_find_saliency__nowhere(brightest: Classifier) -> None:
     assert found.drops.max() - found.drops.min() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("row", "column", "place"),
+    [(0, 3, "top left"), (1, 4, "middle centre"), (2, 7, "middle centre"), (3, 8, "bottom right")],
+)
+def test_place__in_words(row: int, column: int, place: str) -> None:
+    drops = np.zeros((4, 12))
+    drops[row, column] = 0.5
+    assert Saliency(drops).place == place
+
+
 def test_place__none_alone_decides() -> None:
     assert Saliency(np.full((4, 12), NOTHING / 2)).place == ""
     assert Saliency(np.full((4, 12), -0.5)).largest == 0.0
