@@ -179,7 +179,9 @@ def write_report(
     from boats_evaluate.report import make_report
     from boats_runtime.files import write_whole
 
-    content = make_report(evaluation, classifier, references, explain).encode()
+    page = make_report(evaluation, classifier, references, explain)
+    # A file's name need not be text.
+    content = page.encode(errors="backslashreplace")
     write_whole(place, content)
     log(f"report: {place}, {len(content) / 1e6:.1f} MB")
 

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,10 +35,12 @@ finally:
 
 @pytest.fixture(scope="module")
 def spoiled(painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The painted photos, a broken one among them, and a class that no file knows."""
+    """The painted photos, a broken one among them, a name that is no text, an unknown class."""
     folder = tmp_path_factory.mktemp("spoiled") / "photos"
     shutil.copytree(painted, folder)
     (folder / "red" / "20130305_9.jpg").write_text("no photo")
+    name = os.fsdecode(b"20130304_\xff.jpg")
+    (folder / "green & co" / "20130304_0.jpg").rename(folder / "green & co" / name)
     (folder / "canoe").mkdir()
     shutil.copy(folder / "red" / "20130304_0.jpg", folder / "canoe" / "20130304_8.jpg")
     return folder
@@ -68,7 +71,7 @@ def futures(
         calls: dict[str, tuple[object, ...]] = {
             "tiny": (tiny_model, photo_set / "valid", "--json"),
             "table": (colours, painted, "--compare", reddish, "--reference", "the report=0.5"),
-            "spoiled": (colours, spoiled, "--report", "spoiled.html", "--explain", 1),
+            "spoiled": (colours, spoiled, "--report", "spoiled.html", "--explain", 3),
             "passed": (colours, painted, "--gate", "baseline.json"),
             "refused": (reddish, painted, "--gate", "baseline.json", "--json"),
             "other labels": (colours, painted, "--compare", tiny_model),
