@@ -13,7 +13,6 @@ from boats_evaluate.paired import Change, Pairing, bootstrap_change, compare_rig
 from boats_evaluate.photos import Photo, find_photos
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError
-from boats_runtime.progress import show_progress
 from boats_train.folds import find_groups
 
 
@@ -108,7 +107,7 @@ def evaluate(
     found = find_photos(folder, labels)
     # Groups that don't fit are told before the photos are judged.
     find_groups([photo.path for photo in found if photo.label in labels], groups)
-    judged = judge(classifiers, found, show_progress)
+    judged = judge(classifiers, found)
     known = np.array([photo.label in labels for photo in judged.photos])
     if not known.any():
         raise DataError(f"{folder}: no photo of a class that the model knows can be read")

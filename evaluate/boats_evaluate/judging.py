@@ -1,11 +1,10 @@
 """Every file asked about every photo: each photo is read and decoded once."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,12 @@ from boats_runtime.classifier import AHEAD, Classifier
 from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.look_ahead import look_ahead
 from boats_runtime.preprocess import decode
+from boats_runtime.progress import show_progress
 
 BATCH = 8
 """Photos that a file is asked about at once."""
 
 Pixels = NDArray[np.uint8]
-Item = TypeVar("Item")
-Watch = Callable[[Iterable[Item], str], Iterator[Item]]
-"""Passes items on and shows how far they are, as `boats_runtime.progress.show_progress`."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +89,13 @@ def open_files(paths: Sequence[Path], provider: str) -> list[Classifier]:
     return classifiers
 
 
-def judge(
-    classifiers: Sequence[Classifier], photos: Sequence[Photo], watch: Watch[_Ready]
-) -> Judged:
+def judge(classifiers: Sequence[Classifier], photos: Sequence[Photo]) -> Judged:
     """Asks every file about every photo, reading a few photos ahead.
 
     Args:
         classifiers: The files, with the same labels, perhaps in another order; the first one's
             order counts.
         photos: To be asked about.
-        watch: Shows how far it is.
 
     Raises:
         DataError: No photo can be read.
@@ -112,7 +106,7 @@ def judge(
 
     def readable() -> Iterator[_Ready]:
         found = look_ahead(lambda photo: _prepare(classifiers, photo), photos, AHEAD)
-        for ready in watch(found, "photos"):
+        for ready in show_progress(found, "photos"):
             if ready.error:
                 unreadable.append((ready.photo.name, ready.error))
             else:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from boats_evaluate.judging import Watch
 from boats_evaluate.photos import Photo
 from boats_runtime.classifier import AHEAD
 from boats_runtime.errors import ImageError
 from boats_runtime.look_ahead import look_ahead
 from boats_runtime.preprocess import decode, to_rgb, turn
+from boats_runtime.progress import show_progress
 
 SMALL = (180, 120)
 """Width and height that a photo in a list fits into."""
@@ -40,13 +40,8 @@ def to_uri(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def draw_small(photos: Sequence[Photo], watch: Watch[str]) -> list[str]:
-    """Returns photos as small data URIs; empty where one can't be read any more.
-
-    Args:
-        photos: To be drawn.
-        watch: Shows how far it is.
-    """
+def draw_small(photos: Sequence[Photo]) -> list[str]:
+    """Returns photos as small data URIs; empty where one can't be read any more."""
 
     def draw(photo: Photo) -> str:
         try:
@@ -54,4 +49,4 @@ def draw_small(photos: Sequence[Photo], watch: Watch[str]) -> list[str]:
         except ImageError:
             return ""
 
-    return list(watch(look_ahead(draw, photos, AHEAD), "thumbnails"))
+    return list(show_progress(look_ahead(draw, photos, AHEAD), "thumbnails"))

@@ -70,7 +70,7 @@ def make_report(
     large = [explain(evaluation, classifier, place) for place in shown]
     pictured = [*chosen.listed[:MAX_PICTURES].tolist(), *chosen.disagreements.tolist()]
     places = list(dict.fromkeys(pictured))
-    uris = draw_small([evaluation.photos[place] for place in places], show_progress)
+    uris = draw_small([evaluation.photos[place] for place in places])
     small = dict(zip(places, uris, strict=True))
     return render(evaluation, chosen, large, small, references)
 

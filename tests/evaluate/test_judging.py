@@ -11,13 +11,12 @@ from boats_evaluate.photos import Photo, find_photos
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.preprocess import decode
-from boats_runtime.progress import show_progress
 
 
 def test_judge__says_what_predict_says(tiny_model: Path, photo_set: Path) -> None:
     classifier = Classifier(tiny_model, "cpu")
     photos = find_photos(photo_set / "train", classifier.metadata.labels)
-    judged = judge([classifier], photos, show_progress)
+    judged = judge([classifier], photos)
     assert judged.photos == tuple(photos)
     (answers,) = judged.answers
     for place, photo in enumerate(photos):
@@ -34,7 +33,7 @@ def test_judge__files_of_another_size_and_label_order(
     turned = tuple(reversed(first.metadata.labels))
     other = save_colours(tmp_path / "other.onnx", labels=turned, size=(5, 7), batch=3)
     files = [first, Classifier(other, "cpu")]
-    judged = judge(files, find_photos(painted, first.metadata.labels), show_progress)
+    judged = judge(files, find_photos(painted, first.metadata.labels))
     one, two = judged.answers
     assert one.predicted.tolist() == two.predicted.tolist()
     assert one.scores == pytest.approx(two.scores, abs=0.02)
@@ -52,7 +51,7 @@ def test_judge__decodes_each_photo_once(
     monkeypatch.setattr(judging, "decode", count)
     files = open_files([colours, reddish], "cpu")
     photos = find_photos(painted, files[0].metadata.labels)
-    judge(files, photos, show_progress)
+    judge(files, photos)
     assert len(decoded) == len(photos) == 20
 
 
@@ -61,7 +60,7 @@ def test_judge__unreadable_photos_are_listed(colours: Path, painted: Path, tmp_p
     well = next(painted.glob("red/*.jpg"))
     broken.write_bytes(well.read_bytes()[:300])
     photos = [Photo(broken, "red"), Photo(well, "red"), Photo(missing, "red")]
-    judged = judge(open_files([colours], "cpu"), photos, show_progress)
+    judged = judge(open_files([colours], "cpu"), photos)
     assert judged.photos == (photos[1],)
     assert len(judged.answers[0].predicted) == 1
     names, errors = zip(*judged.unreadable, strict=True)
@@ -70,7 +69,7 @@ def test_judge__unreadable_photos_are_listed(colours: Path, painted: Path, tmp_p
     with pytest.raises(ImageError, match=errors[0].split(":")[0]):
         decode(broken)
     with pytest.raises(DataError, match=r"none of the 1 photos can be read; red/broken\.jpg: "):
-        judge(open_files([colours], "cpu"), photos[:1], show_progress)
+        judge(open_files([colours], "cpu"), photos[:1])
 
 
 def test_open_files__other_labels(colours: Path, tiny_model: Path) -> None:

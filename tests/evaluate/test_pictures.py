@@ -8,7 +8,6 @@ from PIL import Image
 from boats_evaluate.photos import Photo
 from boats_evaluate.pictures import LARGE, SMALL, draw_small, fit, to_uri
 from boats_runtime.errors import ImageError
-from boats_runtime.progress import show_progress
 
 
 def read(uri: str) -> Image.Image:
@@ -26,7 +25,7 @@ def test_draw_small__keeps_its_sides(
 ) -> None:
     path = tmp_path / "1.png"
     Image.new("RGBA", size, (200, 0, 0, 255)).save(path)
-    (uri,) = draw_small([Photo(path, "red")], show_progress)
+    (uri,) = draw_small([Photo(path, "red")])
     image = read(uri)
     assert (image.size, image.mode) == (expected, "RGB")
     assert image.size <= SMALL
@@ -42,7 +41,7 @@ def test_fit__upright(tmp_path: Path) -> None:
 
 def test_draw_small__gone_since(tmp_path: Path) -> None:
     photo = Photo(tmp_path / "gone.jpg", "red")
-    assert draw_small([photo], show_progress) == [""]
+    assert draw_small([photo]) == [""]
     with pytest.raises(ImageError):
         fit(photo, LARGE)
 
