@@ -107,9 +107,10 @@ def evaluate(
     if baseline:
         drop = MAX_DROP if max_drop is None else max_drop
         verdict = hold_against(evaluation, baseline, drop, level)
-    print_results(evaluation, verdict, references, as_json)
+    # Before the results: whoever reads them may stop reading, as `head` does.
     if report is not None:
         write_report(report, evaluation, classifiers[0], references, explain)
+    print_results(evaluation, verdict, references, as_json)
     if verdict:
         require_passed(verdict, level)
     if evaluation.unreadable:

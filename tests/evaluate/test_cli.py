@@ -300,6 +300,19 @@ def test_evaluate__disk_full_leaves_the_older_page(
     assert outcome.files() == {"report.html": len("older")}
 
 
+def test_evaluate__nobody_reads_the_results(colours: Path, painted: Path, tmp_path: Path) -> None:
+    command = [Path(sys.executable).parent / COMMAND, colours, painted, "--report", "report.html"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
 def test_evaluate__interrupted(
     outcome_of: Callable[..., Any], colours: Path, painted: Path, tmp_path: Path
 ) -> None:
