@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Circumstances, report
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import f1_score, log_loss
@@ -22,6 +21,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC
 from torch import nn
 
+from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import UsageError

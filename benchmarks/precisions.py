@@ -8,28 +8,18 @@ target is missed.
 
 import argparse
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from measure import Circumstances, Plan, measure, median_ratio, report, summarise
-from svm_graph import CLASSES, VECTORS, fit
+from made_models import add_svm, make_networks
+from svm_graph import CLASSES, VECTORS
 
-from boats_export.assemble import Layout, assemble
-from boats_export.head import export_head
-from boats_export.network import export_network
-from boats_export.photos import Photos
-from boats_export.quantize import Setting, open_quantizer, resolve_target
 from boats_export.verify import open_cpu
+from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import INPUT
-from boats_runtime.dataset import scan_dataset
-from boats_runtime.preprocess import Preprocessing
-from boats_train.backbone import build_backbone
-from boats_train.demo import make_demo_data
-from boats_train.network import FeatureNetwork
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
 
 TIMES_FASTER = 3.0
 MEGABYTES = 30.0
@@ -54,12 +44,9 @@ def main() -> None:
 
 def compare(backbone: str, rounds: int) -> dict[str, Any]:
     """Measures the networks and the file with a head, in turns, photo by photo."""
-    preprocessing = Preprocessing(240, 800)
-    network = export_network(FeatureNetwork(build_backbone(backbone), preprocessing), preprocessing)
-    quantized = quantize(network, preprocessing)
-    width = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    whole = assemble(quantized, export_head(fit(width)[1], width, half=True), Layout())
-    models = {"fp32": network, "int8": quantized, "int8 with SVM": whole}
+    networks = make_networks(backbone)
+    models = {name: networks[name] for name in ("fp32", "int8")}
+    models["int8 with SVM"] = add_svm(networks["int8"])
     pixels = np.random.default_rng(0).integers(0, 256, (1, 240, 800, 3), dtype=np.uint8)
     contents = {name: model.SerializeToString() for name, model in models.items()}
     sessions = {name: open_cpu(content) for name, content in contents.items()}
@@ -74,17 +61,6 @@ def compare(backbone: str, rounds: int) -> dict[str, Any]:
         "times_faster": [ratio.value, ratio.low, ratio.high],
         **{f"{name}_mb": len(content) / 1e6 for name, content in contents.items()},
     }
-
-
-def quantize(network: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
-    """Quantises a network on drawn photos; ranges don't change how long it takes."""
-    with tempfile.TemporaryDirectory() as passing:
-        data = Path(passing) / "drawn"
-        make_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
-        split = scan_dataset(data).splits["train"]
-        photos = Photos(preprocessing, split.paths, split.targets, "")
-        with open_quantizer(network, photos, resolve_target("auto"), 0) as quantizer:
-            return quantizer.quantize(Setting("minmax", resolve_target("auto"))).model
 
 
 def to_markdown(row: dict[str, Any]) -> str:

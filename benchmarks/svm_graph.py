@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from measure import Circumstances, Plan, Ratio, measure, median_ratio, report, summarise
 from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
@@ -27,8 +26,10 @@ from sklearn.svm import SVC
 
 from boats_export.head import export_head
 from boats_export.opset import IR_VERSION, OPSET
+from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.measure import Plan, Ratio, measure, median_ratio, summarise
 
 CLASSES = 16
 VECTORS = 1600

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import Circumstances, Plan, measure, median_ratio, report, summarise
 from torch.utils.data import DataLoader, Dataset
 
+from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
 from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
 from boats_train.adam import Labelled, fit_adam, one_thread
 from boats_train.backbone import build_backbone, load_weights

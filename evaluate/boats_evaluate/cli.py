@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -48,8 +48,8 @@ def evaluate(
         ),
     ] = None,
     provider: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="Where to run; an explicit one never falls back."),
+        str,
+        typer.Option(help="auto, cpu, cuda, tensorrt, ...; an explicit one never falls back."),
     ] = "auto",
     gate: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Every file asked about every photo: each photo is read and decoded once."""
+"""Every file asked about every photo: each photo is read once, and decoded once for each size."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_evaluate.photos import Photo
-from boats_runtime.classifier import AHEAD, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.look_ahead import look_ahead
-from boats_runtime.preprocess import decode
 from boats_runtime.progress import show_progress
-
-BATCH = 8
-"""Photos that a file is asked about at once."""
 
 Pixels = NDArray[np.uint8]
 
@@ -104,8 +100,11 @@ def judge(classifiers: Sequence[Classifier], photos: Sequence[Photo]) -> Judged:
     unreadable: list[tuple[str, str]] = []
     parts: list[list[Answers]] = [[] for _ in classifiers]
 
+    batch = max(classifier.batch for classifier in classifiers)
+
     def readable() -> Iterator[_Ready]:
-        found = look_ahead(lambda photo: _prepare(classifiers, photo), photos, AHEAD)
+        # Twice a batch: while one runs, the next one fills.
+        found = look_ahead(lambda photo: _prepare(classifiers, photo), photos, 2 * batch)
         for ready in show_progress(found, "photos"):
             if ready.error:
                 unreadable.append((ready.photo.name, ready.error))
@@ -114,7 +113,7 @@ def judge(classifiers: Sequence[Classifier], photos: Sequence[Photo]) -> Judged:
 
     orders = [_order(classifiers[0], classifier) for classifier in classifiers]
     stream = readable()
-    while group := list(islice(stream, BATCH)):
+    while group := list(islice(stream, batch)):
         for place, classifier in enumerate(classifiers):
             pixels = np.stack([ready.inputs[place] for ready in group])
             parts[place].append(_ask(classifier, pixels, orders[place]))
@@ -134,12 +133,11 @@ def judge(classifiers: Sequence[Classifier], photos: Sequence[Photo]) -> Judged:
 def _prepare(classifiers: Sequence[Classifier], photo: Photo) -> _Ready:
     try:
         content = photo.path.read_bytes()
-        image = decode(content)
         made = {}
         for classifier in classifiers:
             wanted = classifier.metadata.preprocessing
             if wanted not in made:
-                made[wanted] = classifier.prepare(image)
+                made[wanted] = classifier.prepare(content)
     except ImageError as error:
         return _Ready(photo, error=str(error))
     except OSError as error:

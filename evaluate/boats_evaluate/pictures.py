@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from PIL import Image
 
 from boats_evaluate.photos import Photo
-from boats_runtime.classifier import AHEAD
 from boats_runtime.errors import ImageError
 from boats_runtime.look_ahead import look_ahead
 from boats_runtime.preprocess import decode, to_rgb, turn
@@ -20,6 +19,9 @@ LARGE = (520, 360)
 """Width and height that a mistake that is shown large fits into."""
 
 QUALITY = 70
+
+AHEAD = 4
+"""Photos that are drawn before they are asked for."""
 
 
 def fit(photo: Photo, box: tuple[int, int]) -> Image.Image:

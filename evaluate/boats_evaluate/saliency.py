@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from boats_evaluate.judging import BATCH
 from boats_runtime.classifier import Classifier
 
 PATCHES = 48
@@ -71,8 +70,8 @@ def find_saliency(classifier: Classifier, pixels: Pixels, predicted: int, score:
     blur = ImageFilter.GaussianBlur(min(height / rows, width / columns) / 2)
     blurred = np.asarray(Image.fromarray(pixels).filter(blur))
     left = np.empty(rows * columns, dtype=np.float64)
-    for start in range(0, len(left), BATCH):
-        places = range(start, min(start + BATCH, len(left)))
+    for start in range(0, len(left), classifier.batch):
+        places = range(start, min(start + classifier.batch, len(left)))
         photos = np.repeat(pixels[np.newaxis], len(places), axis=0)
         for photo, place in zip(photos, places, strict=True):
             row, column = divmod(place, columns)

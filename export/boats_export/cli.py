@@ -11,7 +11,7 @@ import typer
 from boats_runtime import command
 from boats_runtime.errors import UsageError
 from boats_runtime.files import write_whole
-from boats_runtime.providers import import_onnxruntime
+from boats_runtime.wheels import import_onnxruntime
 
 COMMAND = "boats-export"
 INSPECT = "inspect"

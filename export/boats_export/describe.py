@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from boats_runtime.errors import ModelError
 from boats_runtime.metadata import ModelMetadata
-from boats_runtime.seal import check_seal
+from boats_runtime.model_file import read_model
 
 Proof = Mapping[str, Any]
 
@@ -19,19 +17,7 @@ def inspect_file(path: Path) -> ModelMetadata:
     Raises:
         ModelError: It is missing, is no file of `boats-export`, or was changed since.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
-    content = path.read_bytes()
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:
-        raise ModelError(f"{path}: not an ONNX model") from error
-    try:
-        properties = {prop.key: prop.value for prop in model.metadata_props}
-        metadata = ModelMetadata.from_properties(properties)
-        check_seal(content, metadata.digest)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+    metadata = read_model(path).metadata
     try:
         list(to_lines(path, metadata))
     except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -33,7 +33,7 @@ from boats_export.verify import (
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError, DataError, OutputError
 from boats_runtime.metadata import ModelMetadata
-from boats_runtime.seal import check_seal, seal
+from boats_runtime.seal import seal
 from boats_train.progress import track
 from boats_train.run import Run
 
@@ -240,7 +240,6 @@ def _accuracy(run: Run, expected: Expected, valid: Photos) -> Accuracy:
 def _reopen(scratch: Path, valid: Photos, label: int) -> ModelMetadata:
     """Opens the finished file as a user would, and returns what it says of itself."""
     classifier = Classifier(scratch, "cpu")
-    check_seal(scratch.read_bytes(), classifier.metadata.digest)
     _, labels = classifier.run(next(valid.with_hard())[np.newaxis])
     if labels.tolist() != [label]:
         raise CheckError("the finished file differs from the one that was proved; none was written")

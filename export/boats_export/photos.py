@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from boats_runtime.dataset import digest_photos, scan_split
 from boats_runtime.errors import DataError, ImageError
 from boats_runtime.look_ahead import look_ahead
-from boats_runtime.preprocess import Preprocessing, decode
+from boats_runtime.preprocess import Preprocessing
 from boats_train.progress import track
 from boats_train.run import Run
 
@@ -41,9 +41,7 @@ class Photos:
 
     def __iter__(self) -> Iterator[Pixels]:
         """Yields each photo as `(H, W, 3) uint8`."""
-        return look_ahead(
-            lambda path: self.preprocessing.apply(decode(path)), iter(self.paths), AHEAD
-        )
+        return look_ahead(self.preprocessing.read, iter(self.paths), AHEAD)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,7 +53,7 @@ class Photos:
         yield np.zeros(size, np.uint8)
         yield np.full(size, 255, np.uint8)
         yield np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        changed = np.array(self.preprocessing.apply(decode(self.paths[0])))
+        changed = np.array(self.preprocessing.read(self.paths[0]))
         changed[size[0] // 2, size[1] // 2] ^= 255
         yield changed
 
@@ -79,7 +77,7 @@ def open_photos(run: Run, data: Path | None, name: str) -> Photos:
     def digest(path: Path) -> bytes | None:
         try:
             content = path.read_bytes()
-            run.preprocessing.apply(decode(content))
+            run.preprocessing.read(content)
         except (ImageError, OSError):
             return None
         return hashlib.sha256(content).digest()

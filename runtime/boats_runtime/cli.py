@@ -1,11 +1,16 @@
-"""`boats-predict IMAGE...`: label and score of photos, without PyTorch."""
+"""`boats-predict IMAGE...`: label and score of photos, without PyTorch.
+
+Threads that wait for work spin for one photo alone: nothing else wants the cores then. A folder's
+photos are decoded by other threads meanwhile, and a camera's box has other work: there they sleep.
+"""
 
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -14,15 +19,13 @@ from boats_runtime.errors import ImageError, UsageError
 from boats_runtime.progress import show_progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from boats_runtime.classifier import Classifier
     from boats_runtime.results import Context, Result
     from boats_runtime.sources import Source
 
 COMMAND = "boats-predict"
 DEFAULT_MODEL = Path("boats.onnx")
+JOURNAL = ".boats-watch.jsonl"
 
 app = command.new_app(COMMAND)
 
@@ -30,19 +33,20 @@ app = command.new_app(COMMAND)
 @app.command()
 def predict(
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="IMAGE...",
             help="Photos, folders, patterns, @LIST, or - for a photo on standard input.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(help="The exported file.", envvar="BOATS_MODEL", show_default="./boats.onnx"),
     ] = None,
     provider: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="Where to run; an explicit one never falls back."),
+        str,
+        typer.Option(help="auto, cpu, cuda, tensorrt, ...; an explicit one never falls back."),
     ] = "auto",
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
     threshold: Annotated[
@@ -69,18 +73,28 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with --output: photos in it are passed over.")
     ] = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option(help="Classify photos as they land in this folder; prints lines of JSON."),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where --watch notes what is done.", show_default="DIR/.boats-watch.jsonl"
+        ),
+    ] = None,
 ) -> None:
     """Say what is in each photo, and how sure the model is."""
-    if as_json + as_jsonl + as_csv + (output is not None) > 1:
-        raise UsageError("--json, --jsonl, --csv and --output: choose one")
-    if resume and output is None:
-        raise UsageError("--resume goes on with a file: name it with --output")
+    images = images or []
+    forms = {"--json": as_json, "--jsonl": as_jsonl, "--csv": as_csv, "--output": output}
+    check_usage(images, watch, [name for name, given in forms.items() if given], resume)
     path = find_model(model)
     from boats_runtime.classifier import Classifier
     from boats_runtime.results import Context
     from boats_runtime.sources import find_sources
 
-    classifier = Classifier(path, provider)
+    single = len(images) == 1 and not Path(images[0]).is_dir() and images[0][0] != "@"
+    classifier = Classifier(path, provider, spin=single)
     if provider == "auto":
         note = f"{COMMAND}: on {classifier.provider}: {classifier.provider_reason}"
         print(note, file=sys.stderr)  # noqa: T201
@@ -90,6 +104,8 @@ def predict(
     if threshold is None:
         threshold = metadata.threshold or 0.0
     context = Context(classifier.provider, metadata.digest, threshold, top)
+    if watch is not None:
+        watch_folder(classifier, watch, journal or watch / JOURNAL, context)
     tally = Tally()
     sources = find_sources(images)
     if output is not None:
@@ -103,6 +119,30 @@ def predict(
             typer.echo(line)  # and flushes: whoever reads along sees it now
     if tally.failed:
         raise ImageError(f"{tally.failed} of {tally.all} photos could not be read")
+
+
+def check_usage(images: list[str], watch: Path | None, forms: list[str], resume: bool) -> None:
+    """Checks what goes together.
+
+    Args:
+        images: What to classify.
+        watch: The folder to watch instead.
+        forms: Options that say where results go, or how they look; those that were given.
+        resume: Whether to go on with a file.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if bool(images) == (watch is not None):
+        raise UsageError("name photos (IMAGE...), or a folder that they land in with --watch DIR")
+    if len(forms) > 1:
+        raise UsageError(f"{' and '.join(forms)}: choose one")
+    if resume and "--output" not in forms:
+        raise UsageError("--resume goes on with a file: name it with --output")
+    if watch is not None and forms not in ([], ["--jsonl"]):
+        raise UsageError(f"--watch prints lines of JSON: it goes without {forms[0]}")
+    if watch is not None and not watch.is_dir():
+        raise UsageError(f"--watch {watch}: no such folder")
 
 
 def find_model(model: Path | None) -> Path:
@@ -122,24 +162,15 @@ def find_model(model: Path | None) -> Path:
 
 
 def classify(classifier: "Classifier", sources: "Iterable[Source]") -> "Iterator[Result]":
-    """Yields what becomes of each photo, in order; photos are decoded ahead of the network."""
-    from boats_runtime.classifier import AHEAD
-    from boats_runtime.look_ahead import look_ahead
+    """Yields what becomes of each photo, in order."""
     from boats_runtime.results import Result
+    from boats_runtime.sources import read_source
 
-    def prepare(source: "Source") -> "tuple[Source, NDArray[np.uint8] | str]":
-        if source.content is None:
-            return source, source.error
-        try:
-            return source, classifier.prepare(source.content)
-        except ImageError as error:
-            return source, str(error)
-
-    for source, pixels in look_ahead(prepare, sources, AHEAD):
-        if isinstance(pixels, str):
-            yield Result(source.name, error=pixels)
+    for source, outcome in classifier.predict_each(sources, read_source):
+        if isinstance(outcome, ImageError):
+            yield Result(source.name, error=str(outcome))
         else:
-            yield Result(source.name, classifier.classify(pixels))
+            yield Result(source.name, outcome)
 
 
 def write_file(
@@ -166,6 +197,38 @@ def write_file(
             stream.flush()
     before = f", {len(done)} were there" if done else ""
     print(f"{COMMAND}: {output}: {tally.all} photos{before}", file=sys.stderr)  # noqa: T201
+
+
+def watch_folder(
+    classifier: "Classifier", folder: Path, journal: Path, context: "Context"
+) -> NoReturn:
+    """Prints a line of JSON for each photo that lands in a folder, until it is interrupted.
+
+    A photo is noted as done after its line is out: a kill in between prints it once more, and
+    loses none.
+
+    Raises:
+        DataError: The journal is something else.
+        OutputError: The journal can't be written.
+    """
+    from boats_runtime.results import Result, to_json
+    from boats_runtime.watch import Watch, land
+
+    classifier.warm_up()
+    with closing(Watch(folder, journal)) as watch:
+        print(f"{COMMAND}: watching {folder}", file=sys.stderr)  # noqa: T201
+        for photos in land(watch):
+            for landed, outcome in classifier.predict_each(photos, lambda one: one.path):
+                if isinstance(outcome, ImageError):
+                    landed.tried = True
+                    if not landed.last_call:
+                        continue  # it may still be on its way
+                    result = Result(str(landed.path), error=str(outcome))
+                else:
+                    result = Result(str(landed.path), outcome)
+                typer.echo(json.dumps(to_json(result, context)))
+                watch.done(landed)
+    raise AssertionError("the folder is watched for ever")
 
 
 @dataclass

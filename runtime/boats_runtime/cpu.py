@@ -1,14 +1,31 @@
 """What the CPU can do, and how much of it this process may have."""
 
 import os
+import platform
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 """Flags of instructions that multiply 8-bit values and add them up in 32 bits."""
 
+FEATURES = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sve")
+"""How the flags begin that decide how fast float32, bfloat16 and 8-bit products are."""
 
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def cpu_model(cpuinfo: Path = CPUINFO) -> str:
+    """Returns the CPU's name, as Linux has it or else Python."""
+    names = [line.partition(":")[2] for line in _lines(cpuinfo) if line.startswith("model n")]
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def cpu_features(flags: frozenset[str]) -> list[str]:
+    """Returns the flags that begin as `FEATURES`, sorted."""
+    return sorted(flag for flag in flags if flag.startswith(FEATURES))
+
+
+def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """Returns what Linux says of the CPU, like `avx512_vnni`; nothing where nobody says."""
     return parse_flags(_lines(cpuinfo))
 
@@ -22,6 +39,11 @@ def parse_flags(cpuinfo: Iterable[str]) -> frozenset[str]:
 def has_dot_products(flags: frozenset[str]) -> bool:
     """Says whether sums of 8-bit products are exact; else they saturate at 16 bits on x86."""
     return bool(flags & _DOT_PRODUCTS)
+
+
+def has_bf16(flags: frozenset[str]) -> bool:
+    """Says whether products of bfloat16 are done in hardware."""
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 
 
 def saturates(flags: frozenset[str], machine: str) -> bool:

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from boats_runtime.cpu import granted_cpus
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -20,7 +22,26 @@ def look_ahead(
         items: Taken one by one, as results are asked for.
         depth: How many are under way or ready before they are asked for, 1 or more.
     """
-    with ThreadPoolExecutor(thread_name_prefix="look-ahead") as pool:
+    for batch in look_ahead_in_batches(function, items, depth, 1):
+        yield from batch
+
+
+def look_ahead_in_batches(
+    function: Callable[[Item], Result], items: Iterable[Item], depth: int, most: int
+) -> Iterator[list[Result]]:
+    """Yields the results as `look_ahead`, together with those after it that are ready, too.
+
+    Who takes longer over a batch than the threads over its items finds the next one full; who is
+    quicker does not wait for it to fill.
+
+    Args:
+        function: Called in threads, as with decoding, which lets go of the interpreter's lock.
+        items: Taken one by one, as results are asked for.
+        depth: How many are under way or ready before they are asked for, 1 or more.
+        most: Largest batch, 1 or more.
+    """
+    threads = min(depth, granted_cpus() + 1)  # one may wait for a disk
+    with ThreadPoolExecutor(threads, thread_name_prefix="look-ahead") as pool:
         left = iter(items)
         waiting: deque[Future[Result]] = deque()
         failures: list[Exception] = []
@@ -35,10 +56,12 @@ def look_ahead(
         fill()
         try:
             while waiting:
-                result = waiting.popleft().result()
+                batch = [waiting.popleft().result()]
+                while waiting and len(batch) < most and waiting[0].done():
+                    batch.append(waiting.popleft().result())
                 if not failures:
                     fill()
-                yield result
+                yield batch
         finally:
             for future in waiting:
                 future.cancel()

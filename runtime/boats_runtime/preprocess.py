@@ -5,8 +5,13 @@ else in the project opens or resizes a photo. Normalisation by `mean` and `std` 
 is part of the network, so that the exported file takes the pixels as they are.
 """
 
+import importlib
+import importlib.util
 import io
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,16 +22,29 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from boats_runtime.errors import ImageError, ModelError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""Image formats that are opened, whatever the file's name says."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
+"""Image formats that are opened, whatever the file's name says; HEIC too, with its plugin."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 """File names that count as photos when a folder is read."""
+
+HEIF_PLUGIN = "pillow_heif"
+"""The module that teaches Pillow HEIC; not installed with boats: HEVC is patented."""
+
+# ISO/IEC 23008-12: the brands of still HEVC images, after the length of the first box
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 MAX_PIXELS = 89_478_485
 """Largest photo that is decoded, Pillow's own limit; more is taken for a decompression bomb."""
 
+LARGE_PIXELS = 16_000_000
+"""Photos of more pixels are decoded one at a time, however many threads decode."""
+
 MAX_SIDE = 8192
+
+_one_large = threading.Lock()
 
 # What Pillow's parsers raise on damaged files besides OSError.
 _DAMAGE = (
@@ -37,6 +55,7 @@ _DAMAGE = (
     TypeError,
     OverflowError,
     MemoryError,
+    RuntimeError,
     struct.error,
 )
 
@@ -111,6 +130,26 @@ class Preprocessing:
             fields[name] = tuple(fields[name])
         return cls(**fields)
 
+    def read(self, source: Path | bytes | BinaryIO) -> NDArray[np.uint8]:
+        """Decodes a photo and turns it into the network's input, as `decode` and `apply` do.
+
+        Called from many threads it takes bounded memory: large photos wait for each other.
+
+        Args:
+            source: As in `decode`.
+
+        Returns:
+            Pixels `(height, width, 3) uint8`, RGB, 0 to 255.
+
+        Raises:
+            ImageError: The photo can't be decoded.
+        """
+        with _open(source) as image:
+            large = image.width * image.height > LARGE_PIXELS
+            with _one_large if large else nullcontext():
+                image.load()
+                return self.apply(image)
+
     def apply(self, image: Image.Image) -> NDArray[np.uint8]:
         """Turns a decoded photo into the network's input.
 
@@ -141,22 +180,67 @@ def decode(source: Path | bytes | BinaryIO) -> Image.Image:
     Raises:
         ImageError: Not a photo of a known format, broken, too large, or not readable.
     """
+    with _open(source) as image:
+        image.load()
+    return image
+
+
+@contextmanager
+def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
+    """Opens a photo to be decoded, and says in one way what is wrong with it.
+
+    Raises:
+        ImageError: As `decode` has it.
+    """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         # Pillow keeps a file open for its further frames, or when it is broken; `with` closes it.
-        with Image.open(stream, formats=FORMATS) as image:
+        with _identify(stream) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
-            image.load()
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"too many pixels, more than {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except OSError as error:
-        raise ImageError(f"can't be read: {error.strerror or error}") from error
+        raise ImageError(f"can't be read: {error.strerror or _one_line(error)}") from error
     except _DAMAGE as error:
-        raise ImageError(f"broken image: {error}") from error
-    return image
+        raise ImageError(f"broken image: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """Returns a codec's message as one line; its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _identify(stream: Path | BinaryIO) -> Image.Image:
+    """Opens what Pillow knows, and HEIC where its plugin is installed.
+
+    Raises:
+        UnidentifiedImageError: It is neither.
+        ImageError: It is HEIC, and the plugin is not installed.
+    """
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError:
+        if not _is_heif(stream):
+            raise
+    if importlib.util.find_spec(HEIF_PLUGIN) is None:
+        raise ImageError("HEIC needs a plugin of Pillow: pip install pillow-heif")
+    importlib.import_module(HEIF_PLUGIN).register_heif_opener()
+    return Image.open(stream, formats=("HEIF",))
+
+
+def _is_heif(stream: Path | BinaryIO) -> bool:
+    if isinstance(stream, Path):
+        with stream.open("rb") as opened:
+            start = opened.read(12)
+    else:
+        stream.seek(0)
+        start = stream.read(12)
+        stream.seek(0)
+    return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
 
 
 def turn(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from boats_runtime.errors import UsageError
+from boats_runtime.errors import ImageError, UsageError
 from boats_runtime.preprocess import SUFFIXES
 
 MAX_BYTES = 1 << 28
@@ -53,6 +53,24 @@ def find_sources(arguments: Iterable[str]) -> Iterator[Source]:
                 yield from _expand(name)
         else:
             yield from _expand(argument)
+
+
+def read_source(source: Source) -> Path | bytes:
+    """Returns the photo of a source.
+
+    Raises:
+        ImageError: There is none.
+    """
+    if source.content is None:
+        raise ImageError(source.error)
+    return source.content
+
+
+def find_photos(folder: Path) -> Iterator[Path]:
+    """Yields the photos in a folder and in those below it, by name; what can't be read is left."""
+    for source in _walk_below(folder, frozenset()):
+        if isinstance(source.content, Path):
+            yield source.content
 
 
 def read_list(name: str) -> list[str]:

@@ -18,6 +18,7 @@ from boats_evaluate.photos import Photo
 from boats_runtime.classifier import Classifier
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import Preprocessing
+from boats_runtime.seal import seal
 
 LABELS = ("<script>", "green & co", "red")
 """What the strongest channel is called: blue, green and red, from red on backwards."""
@@ -73,10 +74,10 @@ def save_colours() -> SaveColours:
         )
         opset = helper.make_opsetid("", 18)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
-        metadata = ModelMetadata(labels, Preprocessing(*size), threshold, {}, "ab" * 32)
+        metadata = ModelMetadata(labels, Preprocessing(*size), threshold)
         helper.set_model_props(model, metadata.to_properties())
         onnx.checker.check_model(model)
-        onnx.save(model, path)
+        path.write_bytes(seal(model.SerializeToString()))
         return path
 
     return save

@@ -10,7 +10,7 @@ from boats_evaluate.judging import judge, open_files
 from boats_evaluate.photos import Photo, find_photos
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError, ImageError, UsageError
-from boats_runtime.preprocess import decode
+from boats_runtime.preprocess import Preprocessing, decode
 
 
 def test_judge__says_what_predict_says(tiny_model: Path, photo_set: Path) -> None:
@@ -43,12 +43,13 @@ def test_judge__decodes_each_photo_once(
     colours: Path, reddish: Path, painted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = []
+    read = Preprocessing.read
 
-    def count(content: bytes) -> object:
+    def count(preprocessing: Preprocessing, content: bytes) -> np.ndarray:
         decoded.append(content)
-        return decode(content)
+        return read(preprocessing, content)
 
-    monkeypatch.setattr(judging, "decode", count)
+    monkeypatch.setattr(Preprocessing, "read", count)
     files = open_files([colours, reddish], "cpu")
     photos = find_photos(painted, files[0].metadata.labels)
     judge(files, photos)

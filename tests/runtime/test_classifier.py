@@ -1,5 +1,11 @@
+import doctest
+import os
 import platform
+import shutil
+import time
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +14,16 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime import InferenceSession
 from PIL import Image
 
 import boats_runtime
 from boats_runtime import classifier as classifier_module
-from boats_runtime.classifier import AHEAD, Classifier, Prediction, Score
+from boats_runtime.classifier import BATCH, Classifier, Prediction, Score
 from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import Preprocessing, decode
+from boats_runtime.seal import seal
 
 HEIGHT, WIDTH = 4, 6
 LABELS = ("red", "green", "blue")
@@ -86,7 +93,8 @@ def save_toy(path: Path, **changes: object) -> Path:
         metadata = ModelMetadata(options["labels"], Preprocessing(HEIGHT, WIDTH))
         helper.set_model_props(model, metadata.to_properties())
     onnx.checker.check_model(model)
-    onnx.save(model, path)
+    content = model.SerializeToString()
+    path.write_bytes(seal(content) if options["metadata"] else content)
     return path
 
 
@@ -272,7 +280,7 @@ def test_classifier__folder(tmp_path: Path) -> None:
 
 
 def test_classifier__no_onnx_file(photo: Path) -> None:
-    with pytest.raises(ModelError, match=r"00\.jpg: not a model ONNX Runtime can open"):
+    with pytest.raises(ModelError, match=r"00\.jpg: not an ONNX model"):
         Classifier(photo, "cpu")
 
 
@@ -351,8 +359,9 @@ def test_run__fixed_batch_and_no_photo(tmp_path: Path) -> None:
 
 def test_run__fixed_batch_and_pixels_of_another_type(tmp_path: Path) -> None:
     fixed = Classifier(save_toy(tmp_path / "x.onnx", input_shape=[4, HEIGHT, WIDTH, 3]), "cpu")
-    with pytest.raises(InvalidArgument):
-        fixed.run(noise(1).astype(np.float32))
+    for pixels in (noise(1).astype(np.float32), noise(1)[:, 1:], noise(1)[0]):
+        with pytest.raises(UsageError, match=r"are not \(N, 4, 6, 3\) uint8"):
+            fixed.run(pixels)
 
 
 def test_classifier__fixed_batch_of_none(tmp_path: Path) -> None:
@@ -384,7 +393,7 @@ def test_predict_many__photos_without_end(toy: Classifier, photos: list[Path]) -
     for _ in range(20):
         next(stream)
     stream.close()
-    assert len(taken) <= 20 + AHEAD
+    assert len(taken) <= 20 + 3 * BATCH
 
 
 def test_predict__pixels(toy: Classifier) -> None:
@@ -418,3 +427,144 @@ def test_caution__int8_made_for_other_cpus(
     monkeypatch.setattr(classifier_module, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert ("--target any" in toy.caution) is cautious
+
+
+@pytest.mark.parametrize("broken", ["label", "shape", "nan", "error"])
+def test_run__model_that_answers_nonsense(
+    toy: Classifier, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    probabilities, labels = toy.run(noise(2))
+
+    class Broken:
+        def run(self, *_: object) -> list[NDArray]:
+            if broken == "error":
+                raise RuntimeError("Non-zero status code\nby a node")
+            if broken == "label":
+                return [probabilities, labels + 9]
+            return [probabilities[:1] if broken == "shape" else probabilities * np.nan, labels]
+
+    monkeypatch.setattr(toy, "_session", Broken())
+    words = "fails on this input: Non-zero status code$" if broken == "error" else "no probabilit"
+    with pytest.raises(ModelError, match=words):
+        toy.run(noise(2))
+
+
+# --- many at once
+
+
+def test_predict_many__ready_photos_go_together(
+    toy: Classifier, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    run = toy.run
+
+    def slow(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        sizes.append(len(pixels))
+        time.sleep(0.1)
+        return run(pixels)
+
+    monkeypatch.setattr(toy, "run", slow)
+    assert len(list(toy.predict_many(photos * 8))) == sum(sizes) == 8 * len(photos)
+    assert BATCH in sizes
+
+
+def test_predict_many__broken_ones_among_good(toy: Classifier, photos: list[Path]) -> None:
+    mixed: list[Path | bytes] = []
+    for path in photos:
+        mixed += [path, b"broken"]
+    outcomes = list(toy.predict_many(mixed))
+    assert [outcome.label for outcome in outcomes[::2]] == [
+        toy.predict(path).label for path in photos
+    ]
+    assert all(isinstance(outcome, ImageError) for outcome in outcomes[1::2])
+
+
+def test_predict_many__nothing(toy: Classifier) -> None:
+    assert list(toy.predict_many([])) == []
+
+
+def test_run__accelerators_see_two_shapes(tmp_path: Path) -> None:
+    toy = Classifier(save_toy(tmp_path / "toy.onnx"), "cpu")
+    expected = toy.run(noise(11))[0]
+    shapes: set[tuple[int, ...]] = set()
+
+    class Watched:
+        def __init__(self, session: InferenceSession) -> None:
+            self._session = session
+
+        def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[NDArray]:
+            shapes.add(feeds["image"].shape)
+            return self._session.run(names, feeds)
+
+    toy._session = Watched(toy._session)
+    toy.provider = "cuda"
+    for count in (1, 2, 5, 8, 11):
+        np.testing.assert_allclose(toy.run(noise(11)[:count])[0], expected[:count], atol=1e-6)
+    assert shapes == {(1, HEIGHT, WIDTH, 3), (BATCH, HEIGHT, WIDTH, 3)}
+
+
+def test_classifier__many_threads_get_the_same_answers(toy: Classifier) -> None:
+    inputs = noise(50)
+    expected = [toy.predict(pixels) for pixels in inputs]
+
+    def ask(number: int) -> tuple[Score, ...]:
+        return toy.predict(inputs[number % 50]).top
+
+    tracemalloc.start()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(500)))
+        before, grown = tracemalloc.get_traced_memory()[0], resident()
+        for _ in range(20):
+            for number, top in enumerate(pool.map(ask, range(500))):
+                assert top == expected[number % 50].top
+        after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after - before < 1e6
+    assert resident() - grown < 20e6
+
+
+def resident() -> float:
+    """Returns this process's memory in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+# --- open and close
+
+
+def test_classifier__is_a_context_manager(tmp_path: Path) -> None:
+    with Classifier(save_toy(tmp_path / "toy.onnx"), "cpu") as toy:
+        toy.predict(noise(1)[0])
+    with pytest.raises(UsageError, match="this classifier is closed"):
+        toy.predict(noise(1)[0])
+    toy.close()
+
+
+def test_warm_up__runs_the_model(toy: Classifier) -> None:
+    toy.warm_up()
+    toy.close()
+    with pytest.raises(UsageError, match="this classifier is closed"):
+        toy.warm_up()
+
+
+@pytest.fixture
+def with_files(
+    tiny_model: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current folder holds `boats.onnx` and `photo.jpg`, as the examples have it."""
+    shutil.copy(tiny_model, tmp_path / "boats.onnx")
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("with_files")
+def test_classifier__its_examples() -> None:
+    result = doctest.testmod(classifier_module)
+    assert (result.failed, result.attempted) == (0, 4)
+
+
+@pytest.mark.usefixtures("with_files")
+def test_classifier__examples_of_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "predict.md"
+    result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (result.failed, result.attempted) == (0, 10)

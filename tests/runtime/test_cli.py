@@ -324,11 +324,15 @@ def test_predict__no_photos(predict: Predict) -> None:
     assert "IMAGE" in result.stderr
 
 
-@pytest.mark.parametrize("options", [["--top", "0"], ["--provider", "tpu"], ["--sjon"]])
+@pytest.mark.parametrize("options", [["--top", "0"], ["--sjon"]])
 def test_predict__mistyped_option(predict: Predict, photo: Path, options: list[str]) -> None:
     result = predict(photo, *options)
     assert (result.returncode, result.stdout) == (2, "")
     assert options[0] in result.stderr
+
+
+def test_predict__unknown_provider(predict: Predict, photo: Path) -> None:
+    assert_refused(predict(photo, provider="tpu"), 2, "no provider is called tpu: auto, cuda, ")
 
 
 def test_predict__closed_pipe(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
@@ -390,7 +394,7 @@ def test_predict__missing_model(predict: Predict, photo: Path) -> None:
 
 
 def test_predict__no_onnx_file(predict: Predict, photo: Path) -> None:
-    assert_refused(predict(photo, model=photo), 3, f"{photo}: not a model ONNX Runtime can open")
+    assert_refused(predict(photo, model=photo), 3, f"{photo}: not an ONNX model")
 
 
 def test_predict__model_of_others(predict: Predict, photo: Path, tiny_model: Path) -> None:

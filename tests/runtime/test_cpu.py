@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from boats_runtime import cpu
-from boats_runtime.cpu import cpu_flags, cpu_quota, granted_cpus, has_dot_products, saturates
+from boats_runtime.cpu import (
+    cpu_features,
+    cpu_flags,
+    cpu_model,
+    cpu_quota,
+    granted_cpus,
+    has_bf16,
+    has_dot_products,
+    saturates,
+)
 
 X86 = """processor\t: 0
 model name\t: Some CPU with avx_vnni
@@ -154,3 +163,24 @@ def test_saturates__on_x86_without_exact_sums(
     flags: set[str], machine: str, expected: bool
 ) -> None:
     assert saturates(frozenset(flags), machine) is expected
+
+
+def test_cpu_model__reads_cpuinfo(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 3 GHz\n")
+    assert cpu_model(path) == "Some CPU @ 3 GHz"
+    assert cpu_model(tmp_path / "none")
+
+
+def test_cpu_features__picks_what_products_use() -> None:
+    flags = frozenset({"fpu", "avx2", "avx512f", "avx512_bf16", "avx512_vnni", "sse"})
+    assert cpu_features(flags) == ["avx2", "avx512_bf16", "avx512_vnni", "avx512f"]
+    assert cpu_features(frozenset({"fp", "asimd", "crc32", "asimddp"})) == ["asimd", "asimddp"]
+    assert cpu_features(frozenset()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "has"), [("avx512_bf16", True), ("amx_bf16", True), ("bf16", True), ("avx2", False)]
+)
+def test_has_bf16__by_the_flags(flag: str, has: bool) -> None:
+    assert has_bf16(frozenset({flag, "fpu"})) == has

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from boats_runtime.look_ahead import look_ahead
+from boats_runtime.look_ahead import look_ahead, look_ahead_in_batches
 
 PATIENCE = 30
 """Seconds after which a test gives up instead of hanging."""
@@ -103,3 +103,35 @@ def test_look_ahead__error_of_the_items_comes_after_what_they_gave(depth: int) -
     assert [next(stream) for _ in range(3)] == ["0", "1", "2"]
     with pytest.raises(OSError, match="the folder is gone"):
         next(stream)
+
+
+def test_look_ahead_in_batches__fill_while_nobody_asks() -> None:
+    batches = look_ahead_in_batches(str, range(20), 8, 4)
+    sizes = []
+    for batch in batches:
+        sizes.append(len(batch))
+        time.sleep(0.1)  # a network that takes longer than the photos
+    assert sum(sizes) == 20
+    assert sizes[1:-1] == [4] * len(sizes[1:-1])
+
+
+def test_look_ahead_in_batches__nobody_waits_for_a_full_one() -> None:
+    last_may_go = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 1:
+            assert last_may_go.wait(PATIENCE)
+        return number
+
+    batches = look_ahead_in_batches(work, range(2), 8, 4)
+    assert next(batches) == [0]
+    last_may_go.set()
+    assert list(batches) == [[1]]
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_look_ahead_in_batches__every_item_once_and_in_order(most: int) -> None:
+    batches = list(look_ahead_in_batches(str, range(50), 6, most))
+    assert [item for batch in batches for item in batch] == [str(n) for n in range(50)]
+    assert max(map(len, batches)) <= min(most, 6)
+    assert not threads_left()

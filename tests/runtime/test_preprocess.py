@@ -2,16 +2,21 @@ import gc
 import io
 import json
 import struct
+import threading
+import time
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
+from boats_runtime import preprocess
 from boats_runtime.errors import ImageError, ModelError
 from boats_runtime.preprocess import MAX_PIXELS, Preprocessing, decode, to_rgb, turn
 
@@ -271,7 +276,7 @@ def test_decode__truncated(file_format: str, kept: float) -> None:
     ],
 )
 def test_decode__no_image(content: bytes) -> None:
-    with pytest.raises(ImageError, match=r"known format \(JPEG, PNG, WEBP, BMP, TIFF\)"):
+    with pytest.raises(ImageError, match=r"known format \(JPEG, PNG, WEBP, BMP, TIFF, AVIF\)"):
         decode(content)
 
 
@@ -471,3 +476,108 @@ def test_from_json__channels_are_no_list(name: str, value: object) -> None:
     fields = json.loads(json.dumps(asdict(Preprocessing(8, 8)))) | {name: value}
     with pytest.raises(ModelError, match=f"{name} is not a list"):
         Preprocessing.from_json(fields)
+
+
+# --- read
+
+
+def test_read__is_decode_and_apply(photo: Path) -> None:
+    preprocessing = Preprocessing(64, 160)
+    expected = preprocessing.apply(decode(photo))
+    for source in (photo, photo.read_bytes(), io.BytesIO(photo.read_bytes())):
+        assert np.array_equal(preprocessing.read(source), expected)
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo", encode(noise(99, 99), "JPEG")[:900]])
+def test_read__fails_as_decode_does(content: bytes) -> None:
+    with pytest.raises(ImageError) as of_decode:
+        decode(content)
+    with pytest.raises(ImageError) as of_read:
+        Preprocessing(4, 6).read(content)
+    assert str(of_read.value) == str(of_decode.value)
+
+
+def test_read__large_photos_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preprocess, "LARGE_PIXELS", 99)
+    busy, most = 0, 0
+    lock = threading.Lock()
+    turned = preprocess.turn
+
+    def watched(image: Image.Image) -> Image.Image:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.02)
+        with lock:
+            busy -= 1
+        return turned(image)
+
+    monkeypatch.setattr(preprocess, "turn", watched)
+    preprocessing = Preprocessing(4, 6)
+
+    def most_at_once(content: bytes) -> int:
+        nonlocal most
+        most = 0
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(preprocessing.read, [content] * 8))
+        return most
+
+    assert most_at_once(encode(noise(10, 10), "PNG")) == 1
+    assert most_at_once(encode(noise(9, 11), "PNG")) > 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2)])
+def test_read__tiny_and_thin(size: tuple[int, int]) -> None:
+    assert Preprocessing(4, 6).read(encode(noise(*size), "PNG")).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "PNG", "TIFF", "AVIF"])
+def test_read__first_frame_of_an_animation(file_format: str) -> None:
+    if file_format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    first, second = plain("RGB", (250, 0, 0)), plain("RGB", (0, 0, 250))
+    content = encode(first, file_format, save_all=True, append_images=[second])
+    pixels = Preprocessing(4, 4).read(content)
+    assert pixels[..., 0].min() > 240
+    assert pixels[..., 2].max() < 15
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_read__avif() -> None:
+    image = noise(60, 20).resize((600, 200))
+    content = encode(image, "AVIF", quality=95)
+    shown = Preprocessing(20, 60).apply(image).astype(int)
+    assert np.abs(Preprocessing(20, 60).read(content) - shown).mean() < 8
+
+
+def heic() -> tuple[Image.Image, bytes]:
+    """A photo and its file as a telephone writes it."""
+    image = noise(60, 20).resize((600, 200))
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream, quality=95)
+    return image, stream.getvalue()
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_read__heic_with_the_plugin(tmp_path: Path, as_file: bool) -> None:
+    image, content = heic()
+    path = tmp_path / "photo.heic"
+    path.write_bytes(content)
+    shown = Preprocessing(20, 60).apply(image).astype(int)
+    pixels = Preprocessing(20, 60).read(path if as_file else content)
+    assert np.abs(pixels - shown).mean() < 8
+
+
+def test_read__heic_without_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, content = heic()
+    monkeypatch.setattr(preprocess, "HEIF_PLUGIN", "no_such_plugin")
+    with pytest.raises(ImageError, match=r"^HEIC needs .*: pip install pillow-heif"):
+        Preprocessing(4, 6).read(content)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_read__damaged_heic(share: float) -> None:
+    _, content = heic()
+    with pytest.raises(ImageError):
+        Preprocessing(4, 6).read(content[: int(len(content) * share)])

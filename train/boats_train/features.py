@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from boats_runtime.errors import ImageError
 from boats_runtime.look_ahead import look_ahead
-from boats_runtime.preprocess import Preprocessing, decode
+from boats_runtime.preprocess import Preprocessing
 from boats_train.engine import Engine
 from boats_train.feature_cache import FeatureCache
 from boats_train.progress import track
@@ -123,7 +123,7 @@ def _load(
             content = path.read_bytes()
             digest = hashlib.sha256(content).digest()
             known = cache.get(digest) is not None
-            return _Photo(digest, None if known else preprocessing.apply(decode(content)))
+            return _Photo(digest, None if known else preprocessing.read(content))
         except OSError as error:
             return ImageError(f"can't be read: {error.strerror or error}")
         except ImageError as error:

@@ -1,36 +1,23 @@
-"""The one way to measure of all benchmarks: in turns, nothing thrown away, with its circumstances.
+"""The one way to measure of all benchmarks: in turns, and nothing is thrown away.
 
 Machines drift and are shared. So callables take turns round by round in a shuffled order, a ratio
 of two of them is of medians over the same rounds, and its interval comes from drawing rounds again.
 """
 
-import json
-import os
-import platform
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from boats_runtime.cpu import granted_cpus, parse_flags
-from boats_runtime.files import write_whole
 
 Clock = Callable[[], int]
 """Tells the time in nanoseconds."""
 
 P99_COUNT = 1000
 """A 99th percentile of fewer values is the luck of a few of them."""
-
-CPU_FEATURES = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sve")
-"""How the flags begin that decide how fast float32, bfloat16 and 8-bit products are."""
 
 
 @dataclass(frozen=True)
@@ -139,88 +126,3 @@ def median_ratio(
         ratios[draw] = np.median(values[drawn]) / np.median(base[drawn])
     low, high = np.percentile(ratios, (2.5, 97.5))
     return Ratio(float(np.median(values) / np.median(base)), float(low), float(high))
-
-
-class Circumstances:
-    """What times depend on beside the code: made before the measurement, asked after it."""
-
-    def __init__(self) -> None:
-        self._load_before = _load_average()
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns machine, libraries, commit, load and what to be wary of, as JSON values."""
-        before, after = self._load_before, _load_average()
-        cpuinfo = _read(Path("/proc/cpuinfo"))
-        return {
-            "cpu": cpu_model(cpuinfo),
-            "cpu_features": cpu_features(cpuinfo),
-            "cores_granted": granted_cpus(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "libraries": {found.name: found.version for found in metadata.distributions()},
-            "commit": commit(Path(__file__).parent),
-            "load_before": before,
-            "load_after": after,
-            "warnings": load_warnings(before, after, granted_cpus()),
-        }
-
-
-def load_warnings(before: float | None, after: float | None, cores: int) -> list[str]:
-    """Says whether others seem to have used the machine.
-
-    Args:
-        before: Load average before the measurement; None where the system tells none.
-        after: The same after it. The measurement itself makes up to `cores` of it.
-        cores: That the measurement may use.
-    """
-    warnings = []
-    if before is not None and before > 0.5:
-        warnings.append(f"the machine was busy before: load {before:.1f}")
-    if after is not None and after > cores + 0.5:
-        warnings.append(f"the machine was busy meanwhile: load {after:.1f} on {cores} cores")
-    return warnings
-
-
-def cpu_model(cpuinfo: str) -> str:
-    """Returns the CPU's name, from the text of /proc/cpuinfo or else from Python."""
-    names = [line.partition(":")[2] for line in cpuinfo.splitlines() if line.startswith("model n")]
-    return names[0].strip() if names else platform.processor() or platform.machine()
-
-
-def cpu_features(cpuinfo: str) -> list[str]:
-    """Returns the flags in the text of /proc/cpuinfo that begin as `CPU_FEATURES`, sorted."""
-    flags = parse_flags(cpuinfo.splitlines())
-    return sorted(flag for flag in flags if flag.startswith(CPU_FEATURES))
-
-
-def commit(folder: Path) -> str | None:
-    """Returns the Git commit of a folder, `-dirty` if files differ from it; None without one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
-
-
-def report(path: Path, results: Mapping[str, Any], circumstances: Circumstances) -> None:
-    """Writes results and circumstances to a file, and what to be wary of to stderr."""
-    record = circumstances.to_json()
-    write_json(path, {**results, "circumstances": record})
-    for warning in record["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a file that is either whole or as it was; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(content, allow_nan=False) + "\n").encode())
-
-
-def _load_average() -> float | None:
-    """Returns how many processes wanted a core over the last minute; None where nobody knows."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,146 @@
+"""How long a first answer takes: boats-predict beside a bare script, and beside one with PyTorch.
+
+    python benchmarks/cold_start.py
+
+Whole processes, from nothing to a printed label, in turns, for int8 ResNet50 and MobileNetV2. The
+bare script imports NumPy, ONNX Runtime and Pillow, loads the same file and runs it once. The one
+with torch does the same with the float32 network. Files are in the disk's cache. Exits with 1 if a
+target is missed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from made_models import draw_photos, make_file, make_networks
+
+from boats_runtime.circumstances import Circumstances, report
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
+from boats_train.backbone import build_backbone
+
+BACKBONES = ("resnet50", "mobilenet_v2")
+SIDES = ("boats", "bare", "torch")
+LARGEST_SHARE = 1.3
+"""Of the bare script's time."""
+
+TIMES_FASTER = 5.0
+"""Than the script with torch."""
+
+BARE = """
+import sys
+import numpy as np
+import onnxruntime
+from PIL import Image
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[3])
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+with Image.open(sys.argv[2]) as image:
+    pixels = np.asarray(image.convert("RGB").resize((800, 240), Image.Resampling.BILINEAR))
+print(session.run(["label"], {"image": pixels[None]})[0])
+"""
+
+TORCH = """
+import sys
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+torch.set_num_threads(int(sys.argv[3]))
+network = getattr(torchvision.models, sys.argv[4])(num_classes=16)
+network.load_state_dict(torch.load(sys.argv[1], weights_only=True), strict=False)
+network.eval()
+with Image.open(sys.argv[2]) as image:
+    pixels = np.array(image.convert("RGB").resize((800, 240), Image.Resampling.BILINEAR))
+with torch.inference_mode():
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    print(network((batch - mean[:, None, None]) / std[:, None, None]).argmax(1))
+"""
+
+
+def main() -> None:
+    """Measures, prints a Markdown table and writes the raw values."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/cold_start.json"))
+    options = parser.parse_args()
+    circumstances = Circumstances()
+    rows = compare(options.rounds)
+    report(options.output, {"cold_start": rows}, circumstances)
+    print(to_markdown(rows))
+    print(f"raw values: {options.output}", file=sys.stderr)
+    if any(
+        row["share_of_bare"][0] > LARGEST_SHARE or row["times_faster_than_torch"][0] < TIMES_FASTER
+        for row in rows
+    ):
+        sys.exit(1)
+
+
+def compare(rounds: int) -> list[dict[str, Any]]:
+    """Measures all processes in turns."""
+    with tempfile.TemporaryDirectory() as passing:
+        folder = Path(passing)
+        photo = draw_photos(folder / "drawn", 1)[0]
+        tasks = {}
+        for backbone in BACKBONES:
+            model = make_file(make_networks(backbone)["int8"], folder / f"{backbone}.onnx")
+            weights = folder / f"{backbone}.pth"
+            torch.save(build_backbone(backbone).state_dict(), weights)
+            program = Path(sys.executable).parent / "boats-predict"
+            threads = str(len(os.sched_getaffinity(0)))
+            script = [sys.executable, "-c"]
+            commands = {
+                "boats": [program, "--provider", "cpu", "--model", model, photo],
+                "bare": [*script, BARE, model, photo, threads],
+                "torch": [*script, TORCH, weights, photo, threads, backbone],
+            }
+            for name, command in commands.items():
+                tasks[f"{backbone} {name}"] = partial(run, command)
+        values = measure(tasks, Plan(warm_up=1, min_count=rounds, min_seconds=0))
+    rows = []
+    for backbone in BACKBONES:
+        boats, bare, heavy = (values[f"{backbone} {name}"] for name in SIDES)
+        shares = median_ratio(boats, bare), median_ratio(heavy, boats)
+        rows.append(
+            {
+                "backbone": backbone,
+                "times": {name: summarise(values[f"{backbone} {name}"]) for name in SIDES},
+                "share_of_bare": [shares[0].value, shares[0].low, shares[0].high],
+                "times_faster_than_torch": [shares[1].value, shares[1].low, shares[1].high],
+            }
+        )
+    return rows
+
+
+def run(command: list[object]) -> None:
+    """Runs a process that must succeed."""
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+
+
+def to_markdown(rows: list[dict[str, Any]]) -> str:
+    """Returns the table."""
+    lines = [
+        "| int8 file | boats-predict ms | bare script ms | torch script ms "
+        "| share of bare (95%) | times faster than torch (95%) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        times = " | ".join(
+            f"{row['times'][name]['p50_ms']:.0f}" for name in ("boats", "bare", "torch")
+        )
+        share, faster = (
+            "{:.2f} ({:.2f} to {:.2f})".format(*row[key])
+            for key in ("share_of_bare", "times_faster_than_torch")
+        )
+        lines.append(f"| {row['backbone']} | {times} | {share} | {faster} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

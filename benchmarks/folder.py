@@ -1,0 +1,143 @@
+"""A folder of photos through boats beside a bare session on ready-made tensors, and its memory.
+
+    python benchmarks/folder.py
+
+Both sides have the same int8 file, batch and threads; boats also finds, reads, decodes and resizes
+the photos. Threads that spin while they wait, and threads that sleep, are measured both: what
+boats-predict does with folders is the quicker of the two. Memory is the peak of `boats-predict
+folder` as a process of its own, for few and for many photos. Exits with 1 if a target is missed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from made_models import draw_photos, make_file, make_networks
+
+from boats_runtime.circumstances import Circumstances, report
+from boats_runtime.classifier import INPUT, Classifier
+from boats_runtime.errors import ImageError
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
+
+PHOTOS = 500
+COUNTS = (200, 2000)
+"""Photos in the folders whose memory is compared."""
+
+SMALLEST_SHARE = 0.9
+"""Of the bare session's photos a second."""
+
+LARGEST_MB = 350.0
+LARGEST_GROWTH = 1.1
+
+LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss / 1000)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def main() -> None:
+    """Measures, prints a Markdown table and writes the raw values."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/folder.json"))
+    options = parser.parse_args()
+    circumstances = Circumstances()
+    with tempfile.TemporaryDirectory() as passing:
+        folder = Path(passing)
+        model = make_file(make_networks(options.backbone)["int8"], folder / "boats.onnx")
+        photos = draw_photos(folder / "drawn", 50)
+        result = {
+            "backbone": options.backbone,
+            "rates": compare(model, (photos * PHOTOS)[:PHOTOS], options.rounds),
+            "peak_mb": {
+                count: peak_of(model, fill(folder / str(count), photos, count)) for count in COUNTS
+            },
+        }
+    report(options.output, {"folder": result}, circumstances)
+    print(to_markdown(result))
+    print(f"raw values: {options.output}", file=sys.stderr)
+    few, many = (result["peak_mb"][count] for count in COUNTS)
+    missed = result["rates"]["sleep"]["share"][0] < SMALLEST_SHARE
+    if missed or max(few, many) > LARGEST_MB or many > few * LARGEST_GROWTH:
+        sys.exit(1)
+
+
+def compare(model: Path, photos: list[Path], rounds: int) -> dict[str, Any]:
+    """Measures boats and the bare session in turns, with threads that sleep and that spin."""
+    tasks: dict[str, Callable[[], object]] = {}
+    for spin in (False, True):
+        classifier = Classifier(model, "cpu", spin=spin)
+        way = "spin" if spin else "sleep"
+        batch = np.stack([classifier.prepare(path) for path in photos[: classifier.batch]])
+        tasks[f"boats {way}"] = partial(run_boats, classifier, photos)
+        tasks[f"bare {way}"] = partial(run_bare, classifier, batch, len(photos))
+    values = measure(tasks, Plan(warm_up=0, min_count=rounds, min_seconds=0))
+    rates: dict[str, Any] = {}
+    for way in ("sleep", "spin"):
+        ratio = median_ratio(values[f"bare {way}"], values[f"boats {way}"])
+        rates[way] = {
+            "share": [ratio.value, ratio.low, ratio.high],
+            **{name: summarise(values[f"{name} {way}"]) for name in ("boats", "bare")},
+        }
+    return rates
+
+
+def run_boats(classifier: Classifier, photos: list[Path]) -> None:
+    """Classifies the photos from their files."""
+    for outcome in classifier.predict_many(photos):
+        if isinstance(outcome, ImageError):
+            raise outcome
+
+
+def run_bare(classifier: Classifier, batch: np.ndarray, count: int) -> None:
+    """Runs the session itself on the same ready tensor, as often as the photos fill batches."""
+    session = classifier._session
+    for start in range(0, count, len(batch)):
+        session.run(None, {INPUT: batch[: min(len(batch), count - start)]})
+
+
+def fill(folder: Path, photos: list[Path], count: int) -> Path:
+    """Makes a folder of so many photos, links to the same few."""
+    folder.mkdir()
+    for number in range(count):
+        os.link(photos[number % len(photos)], folder / f"{number:06}.jpg")
+    return folder
+
+
+def peak_of(model: Path, folder: Path) -> float:
+    """Returns the peak of memory of `boats-predict` on a folder, in MB (10^6 bytes)."""
+    program = Path(sys.executable).parent / "boats-predict"
+    words = [program, "--provider", "cpu", "--model", model, "--jsonl", folder]
+    # A small process starts it: Linux counts the peak of whoever starts a process as its own.
+    command = [sys.executable, "-S", "-c", LAUNCHER, *map(str, words)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def to_markdown(result: dict[str, Any]) -> str:
+    """Returns the table."""
+    lines = [
+        f"{PHOTOS} photos, {result['backbone']} int8:\n",
+        "| waiting threads | boats photos/s | bare session photos/s | share (95%) |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for way, rate in result["rates"].items():
+        speeds = [PHOTOS / rate[name]["p50_ms"] * 1000 for name in ("boats", "bare")]
+        share = "{:.3f} ({:.3f} to {:.3f})".format(*rate["share"])
+        lines.append(f"| {way} | {speeds[0]:.1f} | {speeds[1]:.1f} | {share} |")
+    peaks = ", ".join(f"{peak:.0f} MB for {n:,} photos" for n, peak in result["peak_mb"].items())
+    return "\n".join([*lines, f"\npeak memory of boats-predict: {peaks}"])
+
+
+if __name__ == "__main__":
+    main()

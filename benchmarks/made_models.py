@@ -1,0 +1,67 @@
+"""Model files to measure: real networks with random weights and an SVM, made as boats-export does.
+
+Neither weights nor photos change how long a product takes; accuracy is not measured on these.
+"""
+
+import tempfile
+from pathlib import Path
+
+import onnx
+from svm_graph import CLASSES, fit
+
+from boats_export.assemble import Layout, assemble
+from boats_export.half import to_half
+from boats_export.head import export_head
+from boats_export.network import export_network
+from boats_export.photos import Photos
+from boats_export.quantize import Setting, open_quantizer, resolve_target
+from boats_runtime.dataset import scan_dataset
+from boats_runtime.metadata import ModelMetadata
+from boats_runtime.preprocess import Preprocessing
+from boats_runtime.seal import seal
+from boats_train.backbone import build_backbone
+from boats_train.demo import make_demo_data
+from boats_train.network import FeatureNetwork
+
+PREPROCESSING = Preprocessing(240, 800)
+
+
+def make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
+    """Makes a network from `image` to `features`, by precision: fp32, fp16 and int8."""
+    network = export_network(FeatureNetwork(build_backbone(backbone), PREPROCESSING), PREPROCESSING)
+    half = onnx.ModelProto()
+    half.CopyFrom(network)
+    return {"fp32": network, "fp16": to_half(half), "int8": quantize(network)}
+
+
+def add_svm(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Adds an SVM of `CLASSES` classes to a network."""
+    width = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    return assemble(network, export_head(fit(width)[1], width, half=True), Layout())
+
+
+def make_file(network: onnx.ModelProto, path: Path) -> Path:
+    """Writes a network with an SVM as a file that the runtime takes."""
+    model = add_svm(network)
+    metadata = ModelMetadata(tuple(f"class {n:02}" for n in range(CLASSES)), PREPROCESSING)
+    onnx.helper.set_model_props(model, metadata.to_properties())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(seal(model.SerializeToString()))
+    return path
+
+
+def quantize(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Quantises a network on drawn photos; ranges don't change how long it takes."""
+    with tempfile.TemporaryDirectory() as passing:
+        data = Path(passing) / "drawn"
+        make_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
+        split = scan_dataset(data).splits["train"]
+        photos = Photos(PREPROCESSING, split.paths, split.targets, "")
+        with open_quantizer(network, photos, resolve_target("auto"), 0) as quantizer:
+            return quantizer.quantize(Setting("minmax", resolve_target("auto"))).model
+
+
+def draw_photos(folder: Path, count: int) -> list[Path]:
+    """Draws photos of 800x240 into a new folder, and returns their files."""
+    make_demo_data(folder, counts={"ferry": (count, 1, 1), "water": (1, 1, 1)})
+    return sorted((folder / "train" / "ferry").iterdir())

@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from boats_runtime import doctor
+from boats_runtime.doctor import examine, works
+from boats_runtime.errors import ProviderError
+from boats_runtime.providers import PROVIDERS
+
+ROOT = Path(__file__).parents[2]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_tiny_model__is_what_the_script_writes(tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / "make_doctor_model.py").read_text()
+    place = tmp_path / "doctor.onnx"
+    script = script.replace("PLACE.write_bytes", f"Path({str(place)!r}).write_bytes")
+    subprocess.run(
+        [sys.executable, "-c", f"__file__ = {str(ROOT / 'scripts' / 'x.py')!r}\n{script}"],
+        check=True,
+    )
+    assert place.read_bytes() == doctor.TINY_MODEL.read_bytes()
+
+
+def test_examine__what_works_here() -> None:
+    findings = examine(None)
+    assert works(findings)
+    assert findings["providers"].keys() == PROVIDERS.keys()
+    cpu = findings["providers"]["cpu"]
+    assert cpu["status"] == "works"
+    assert cpu["first_ms"] > 0
+    assert cpu["p50_ms"] > 0
+    assert findings["onnxruntime"]["problem"] == ""
+    assert list(findings["onnxruntime"]["wheels"].values()) == [onnxruntime.__version__]
+    assert findings["cpu"]["granted"] <= findings["cpu"]["seen"]
+    assert {"JPEG", "PNG", "WEBP", "BMP", "TIFF"} <= set(findings["photos"])
+    json.dumps(findings, allow_nan=False)
+
+
+def test_examine__absent_provider_says_what_brings_it() -> None:
+    available = onnxruntime.get_available_providers()
+    absent = [name for name, one in PROVIDERS.items() if one.full_name not in available]
+    findings = examine(None)["providers"]
+    for name in absent:
+        assert findings[name] == {"status": "absent", "detail": PROVIDERS[name].install}
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_examine__provider_that_only_poses(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, cpu = PROVIDERS["cuda"].full_name, PROVIDERS["cpu"].full_name
+    if cuda in onnxruntime.get_available_providers():
+        pytest.skip("the ONNX Runtime installed here has CUDA")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [cuda, cpu])
+    findings = examine(None)["providers"]
+    assert findings["cuda"]["status"] == "refused"
+    assert "of its nodes would run on the CPU: " in findings["cuda"]["detail"]
+    assert findings["cpu"]["status"] == "works"
+
+
+def test_examine__a_model_of_ones_own(tiny_model: Path) -> None:
+    tiny = examine(None)["providers"]["cpu"]["p50_ms"]
+    assert examine(tiny_model.read_bytes())["providers"]["cpu"]["p50_ms"] > tiny
+
+
+def test_examine__no_onnx_runtime_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ProviderError("two are installed")
+
+    monkeypatch.setattr(doctor, "import_onnxruntime", fail)
+    findings = examine(None)
+    assert not works(findings)
+    assert findings["onnxruntime"]["problem"] == "two are installed"
+    assert findings["providers"] == {}
+
+
+def test_doctor__table(boats_command: Command, tmp_path: Path) -> None:
+    result = boats_command("boats-doctor", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("boats ")
+    assert any(line.split()[:2] == ["cpu", "works"] for line in lines)
+    assert any(line.startswith("threads ") for line in lines)
+
+
+def test_doctor__json(boats_command: Command, tmp_path: Path, tiny_model: Path) -> None:
+    result = boats_command("boats-doctor", "--json", "--model", tiny_model, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["schema_version"] == doctor.SCHEMA_VERSION
+
+
+def test_doctor__both_wheels(boats_command: Command, tmp_path: Path) -> None:
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        folder = tmp_path / f"{name.replace('-', '_')}-1.28.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.28.0\n")
+    result = boats_command("boats-doctor", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 4
+    assert "ONNX Runtime  onnxruntime 1.28.0, onnxruntime-gpu 1.28.0" in result.stdout
+    assert "are both installed and overwrite each other" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_doctor__model_that_is_none(boats_command: Command, tmp_path: Path, photo: Path) -> None:
+    result = boats_command("boats-doctor", "--model", photo, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert f"{photo}: not an ONNX model" in result.stderr

@@ -1,0 +1,141 @@
+"""The one way to measure, on a clock that moves only when told to."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from boats_runtime.measure import Plan, measure, median_ratio, summarise
+
+SECOND = 1_000_000_000
+
+
+class FakeClock:
+    """Stands still, but for the tasks that it makes, which each take as long as they say."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.calls: list[str] = []
+
+    def __call__(self) -> int:
+        return self.now
+
+    def task(self, name: str, *durations: int) -> Callable[[], None]:
+        """A task whose calls take these durations in turn, and then the last one again."""
+        remaining = list(durations)
+
+        def run() -> None:
+            self.calls.append(name)
+            self.now += remaining.pop(0) if len(remaining) > 1 else remaining[0]
+
+        return run
+
+
+def test_measure__keeps_the_duration_of_every_call() -> None:
+    clock = FakeClock()
+    tasks = {"fast": clock.task("fast", 3, 4, 5), "slow": clock.task("slow", 100)}
+    values = measure(tasks, Plan(warm_up=0, min_count=3, min_seconds=0), clock)
+    assert values["fast"].tolist() == [[3], [4], [5]]
+    assert values["slow"].tolist() == [[100], [100], [100]]
+
+
+def test_measure__calls_a_task_several_times_in_its_turn() -> None:
+    clock = FakeClock()
+    tasks = {"a": clock.task("a", 9, 1, 1, 8, 2, 2), "b": clock.task("b", 5)}
+    plan = Plan(warm_up=0, turn=3, min_count=2, min_seconds=0)
+    values = measure(tasks, plan, clock)
+    assert values["a"].tolist() == [[9, 1, 1], [8, 2, 2]]
+    assert values["b"].shape == (2, 3)
+    assert all(len(set(clock.calls[start : start + 3])) == 1 for start in range(0, 12, 3))
+
+
+def test_measure__leaves_the_warm_up_out() -> None:
+    clock = FakeClock()
+    tasks = {"only": clock.task("only", 900, 800, 7)}
+    values = measure(tasks, Plan(warm_up=2, min_count=3, min_seconds=0), clock)
+    assert values["only"].ravel().tolist() == [7, 7, 7]
+    assert len(clock.calls) == 5
+
+
+def test_measure__goes_on_until_the_duration_is_met() -> None:
+    clock = FakeClock()
+    plan = Plan(warm_up=3, min_count=2, min_seconds=5.0)
+    values = measure({"only": clock.task("only", SECOND)}, plan, clock)
+    assert len(values["only"]) == 5
+
+
+def test_measure__goes_on_until_the_count_is_met() -> None:
+    clock = FakeClock()
+    plan = Plan(warm_up=0, min_count=9, min_seconds=5.0)
+    values = measure({"only": clock.task("only", SECOND)}, plan, clock)
+    assert len(values["only"]) == 9
+
+
+def test_measure__takes_turns_in_an_order_of_the_seed() -> None:
+    orders = []
+    for seed in (0, 0, 1):
+        clock = FakeClock()
+        tasks = {name: clock.task(name, 1) for name in "abc"}
+        measure(tasks, Plan(warm_up=0, min_count=20, min_seconds=0, seed=seed), clock)
+        orders.append(clock.calls)
+    rounds = ["".join(orders[0][start : start + 3]) for start in range(0, 60, 3)]
+    assert {"".join(sorted(turn)) for turn in rounds} == {"abc"}
+    assert len(set(rounds)) > 3
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"min_count": 0}, {"turn": 0}, {"warm_up": -1}, {"min_seconds": -1.0}]
+)
+def test_plan__refuses_what_measures_nothing(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="needs one turn and one round"):
+        Plan(**wrong)
+
+
+def test_summarise__tells_percentiles_in_milliseconds() -> None:
+    values = np.arange(1, 102, dtype=np.int64)[:, np.newaxis] * 1_000_000
+    summary = summarise(values)
+    assert summary == {
+        "count": 101,
+        "p50_ms": 51.0,
+        "p90_ms": 91.0,
+        "values_ns": [[1_000_000 * step] for step in range(1, 102)],
+    }
+
+
+@pytest.mark.parametrize(("rounds", "told"), [(333, False), (334, True)])
+def test_summarise__tells_p99_from_a_thousand_values_on(rounds: int, told: bool) -> None:
+    assert ("p99_ms" in summarise(np.ones((rounds, 3), dtype=np.int64))) is told
+
+
+def test_median_ratio__is_of_the_medians() -> None:
+    values = np.array([10, 20, 1000], dtype=np.int64)
+    base = np.array([100, 40, 39], dtype=np.int64)
+    ratio = median_ratio(values, base)
+    assert ratio.value == 0.5
+    assert ratio.low <= ratio.value <= ratio.high
+
+
+def test_median_ratio__interval_narrows_with_rounds() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for rounds in (20, 2000):
+        values = rng.normal(50_000, 5000, rounds).astype(np.int64)
+        base = rng.normal(100_000, 10_000, rounds).astype(np.int64)
+        ratio = median_ratio(values, base)
+        assert ratio.low < 0.5 < ratio.high
+        widths.append(ratio.high - ratio.low)
+    assert widths[1] < widths[0] / 3
+
+
+def test_median_ratio__draws_whole_rounds() -> None:
+    """Where both are slow in the same rounds, their ratio is certain however much each varies."""
+    slowness = np.random.default_rng(0).integers(1, 100, (50, 1)).repeat(3, axis=1)
+    ratio = median_ratio(slowness * 1000, slowness * 2000)
+    assert (ratio.low, ratio.value, ratio.high) == (0.5, 0.5, 0.5)
+
+
+def test_median_ratio__refuses_other_rounds() -> None:
+    with pytest.raises(ValueError, match="not of the same rounds"):
+        median_ratio(np.ones(3, dtype=np.int64), np.ones(4, dtype=np.int64))
