@@ -42,7 +42,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-versi
 
 requirements: $(READY)
 	$(UV_COMPILE) requirements/uv.in -o requirements/uv.txt
-	$(UV_COMPILE) pyproject.toml --extra cpu --extra export --group dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra cpu --extra evaluate --extra export --group dev -o requirements/dev.txt
 
 $(VENV)/bin/uv: requirements/uv.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""What the tests share: a drawn picture set, a run and a model made of it, the three commands."""
+"""What the tests share: a drawn picture set, a run and a model made of it, the commands."""
 
 import os
 import signal

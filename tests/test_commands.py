@@ -86,6 +86,12 @@ def test_commands__real_photos(
     succeed(boats_command("boats-export", "--format", "onnx", cwd=folder))
     photos = sorted((data / "valid").glob("*/*.jpg"))
     assert len(photos) == metrics["splits"]["valid"]["photos"]
+    # The must-hold of boats-evaluate: what training recorded, on the shipped file.
+    options = ("--json", "--report", "report.html")
+    judged = boats_command("boats-evaluate", "boats.onnx", data / "valid", *options, cwd=folder)
+    assert json.loads(succeed(judged))["files"][0]["metrics"] == metrics["splits"]["valid"]
+    assert (folder / "report.html").stat().st_size < 5e6
+
     output = succeed(boats_command("boats-predict", "--json", "--top", 99, *photos, cwd=folder))
     predictions = json.loads(output)["predictions"]
     right = [

@@ -18,12 +18,14 @@ UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.envi
 
 HEAVY_MODULES = {
     "torch", "torchvision", "sklearn", "scipy", "skops", "safetensors", "onnx", "onnxscript",
-    "skl2onnx", "matplotlib", "boats_train", "boats_export",
+    "skl2onnx", "matplotlib", "jinja2", "boats_train", "boats_export", "boats_evaluate",
 }  # fmt: skip
 HEAVY_PACKAGES = {
     "torch", "torchvision", "scikit-learn", "scipy", "skops", "safetensors", "onnx", "onnxscript",
-    "skl2onnx", "matplotlib", "onnxruntime-gpu",
+    "skl2onnx", "matplotlib", "jinja2", "onnxruntime-gpu",
 }  # fmt: skip
+
+PAGE = {path.name for path in (ROOT / "evaluate" / "boats_evaluate" / "page").iterdir()}
 
 RUN_AND_LIST_MODULES = """
 import json, sys
@@ -128,20 +130,28 @@ def test_edge__predicts(edge: Path, tiny_model: Path, photo: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("boats-train", "boats[train]"), ("boats-export", "boats[export]")]
+    ("command", "extra"),
+    [
+        ("boats-train", "boats[train]"),
+        ("boats-export", "boats[export]"),
+        ("boats-evaluate boats.onnx photos", "boats[evaluate]"),
+    ],
 )
 def test_edge__other_commands_name_their_extra(
     edge: Path, tmp_path: Path, command: str, extra: str
 ) -> None:
-    result = run(edge / command, cwd=tmp_path)
+    name, *arguments = command.split()
+    result = run(edge / name, *arguments, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"{command}: ")
+    assert result.stderr.startswith(f"{name}: ")
     assert result.stderr.endswith(f"pip install '{extra}'\n")
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["boats-predict", "boats-train", "boats-export"])
+@pytest.mark.parametrize(
+    "command", ["boats-predict", "boats-train", "boats-export", "boats-evaluate"]
+)
 def test_edge__help_needs_no_extra(edge: Path, tmp_path: Path, command: str) -> None:
     assert f"Usage: {command}" in do(edge / command, "--help", cwd=tmp_path)
 
@@ -161,14 +171,15 @@ def test_bare_install__names_the_line_to_type(
 # --- whole
 
 
-def test_wheel__holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+def test_wheel__holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    packages = ("boats_runtime", "boats_train", "boats_export")
+    packages = ("boats_runtime", "boats_train", "boats_export", "boats_evaluate")
     information = f"boats-{version('boats')}.dist-info"
     assert {name.split("/")[0] for name in names} == {*packages, information}
     for package in packages:
         assert {f"{package}/py.typed", f"{package}/cli.py"} <= set(names)
+    assert {f"boats_evaluate/page/{name}" for name in PAGE} <= set(names)
     assert f"{information}/licenses/LICENSE" in names
     assert not [name for name in names if "test" in name.lower()]
 

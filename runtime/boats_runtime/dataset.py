@@ -103,6 +103,22 @@ def scan_split(folder: Path, classes: Sequence[str]) -> Split:
     return Split(tuple(paths), np.asarray(targets, dtype=np.int64))
 
 
+def scan_classes(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Finds the photos of every class folder without opening them, both sorted by name.
+
+    Empty ones are among them.
+
+    Raises:
+        DataError: The folder is missing or can't be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    try:
+        return {child.name: tuple(_photos(child)) for child in _folders(folder)}
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be read: {error.strerror}") from error
+
+
 def digest_photos(
     digests: Sequence[bytes], targets: NDArray[np.int64], classes: Sequence[str]
 ) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boats_runtime.dataset import digest_photos, scan_dataset, scan_split
+from boats_runtime.dataset import digest_photos, scan_classes, scan_dataset, scan_split
 from boats_runtime.errors import DataError
 from boats_runtime.preprocess import SUFFIXES
 
@@ -208,3 +208,18 @@ def test_digest_photos__one_photo_less_or_twice() -> None:
     whole = digest_photos(DIGESTS, TARGETS, CLASSES)
     twice = digest_photos([*DIGESTS, DIGESTS[0]], np.append(TARGETS, 0), CLASSES)
     assert len({whole, twice, digest_photos(DIGESTS[1:], TARGETS[1:], CLASSES)}) == 3
+
+
+def test_scan_classes__every_class_folder_by_name(tmp_path: Path) -> None:
+    make_files(tmp_path, "topa/2.jpg", "topa/1.PNG", "barca/notes.txt", ".git/3.jpg", "4.jpg")
+    found = scan_classes(tmp_path)
+    assert list(found) == ["barca", "topa"]
+    assert {name: names(paths, tmp_path) for name, paths in found.items()} == {
+        "barca": [],
+        "topa": ["topa/1.PNG", "topa/2.jpg"],
+    }
+
+
+def test_scan_classes__no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="missing: no such folder"):
+        scan_classes(tmp_path / "missing")

@@ -4,9 +4,14 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, classification_report, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    classification_report,
+    f1_score,
+)
 
-from boats_train.metrics import class_table, measure
+from boats_train.metrics import bootstrap, class_table, measure
 
 CLASSES = ("barca", "gondola", "topa", "vaporetto")
 
@@ -25,6 +30,8 @@ def test_measure__equals_scikit_learn(seed: int) -> None:
     report = classification_report(targets, predicted, target_names=CLASSES, output_dict=True)
     assert measured.photos == 120
     assert measured.accuracy == pytest.approx(accuracy_score(targets, predicted), abs=1e-12)
+    balanced = balanced_accuracy_score(targets, predicted)
+    assert measured.balanced_accuracy == pytest.approx(balanced, abs=1e-12)
     assert measured.macro_f1 == pytest.approx(report["macro avg"]["f1-score"], abs=1e-12)
     for row in measured.classes:
         expected = report[row.label]
@@ -40,6 +47,7 @@ def test_measure__by_hand() -> None:
         ("a", 1.0, pytest.approx(2 / 3), pytest.approx(0.8), 3),
         ("b", 0.5, 1.0, pytest.approx(2 / 3), 1),
     ]
+    assert measured.balanced_accuracy == pytest.approx((2 / 3 + 1) / 2)
     assert measured.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
 
 
@@ -59,6 +67,9 @@ def test_measure__class_absent_from_the_split_but_predicted() -> None:
     measured = measure(targets, predicted, CLASSES)
     assert measured.classes[3].support == 0
     assert measured.macro_f1 == pytest.approx(sum(row.f1 for row in measured.classes) / 4)
+    # There is no photo of it to recall.
+    recalls = [row.recall for row in measured.classes[:3]]
+    assert measured.balanced_accuracy == pytest.approx(sum(recalls) / 3)
 
 
 def test_measure__class_that_is_never_predicted() -> None:
@@ -71,10 +82,13 @@ def test_measure__class_that_is_never_predicted() -> None:
 
 def test_to_json__survives_json() -> None:
     value = measure(*random_labels(0, 4), CLASSES).to_json()
-    lists = ("accuracy_interval", "macro_f1_interval", "classes")
+    lists = (
+        "accuracy_interval", "balanced_accuracy_interval", "macro_f1_interval", "classes",
+    )  # fmt: skip
     assert json.loads(json.dumps(value)) == value | {name: list(value[name]) for name in lists}
     assert set(value) == {
-        "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "photos", "classes",
+        "accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval",
+        "macro_f1", "macro_f1_interval", "photos", "classes",
     }  # fmt: skip
     assert set(value["classes"][0]) == {"label", "precision", "recall", "f1", "support"}
 
@@ -87,6 +101,17 @@ def test_measure__intervals_hold_what_other_samples_give() -> None:
     deviation = np.sqrt(measured.accuracy * (1 - measured.accuracy) / 120)
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
     assert measured.macro_f1_interval[0] < measured.macro_f1 < measured.macro_f1_interval[1]
+
+
+def test_bootstrap__balanced_accuracy_as_by_drawing_photos() -> None:
+    targets, predicted = random_labels(0, 4)
+    rng = np.random.default_rng(1)
+    draws = [rng.integers(0, 120, 120) for _ in range(1000)]
+    values = [balanced_accuracy_score(targets[draw], predicted[draw]) for draw in draws]
+    expected = np.percentile(values, [2.5, 97.5])
+    assert bootstrap(targets, predicted).balanced_accuracy_interval == pytest.approx(
+        tuple(expected), abs=0.015
+    )
 
 
 def test_class_table__a_line_for_each_class() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from boats_train.operating_point import choose_operating_point
+from boats_train.operating_point import answer_from, choose_operating_point, trace_curve
 
 
 def two_classes(scores: list[float]) -> np.ndarray:
@@ -41,3 +41,17 @@ def test_choose_operating_point__the_curve_falls_in_coverage() -> None:
     assert coverages[0] == 1.0
     assert list(coverages) == sorted(coverages, reverse=True)
     assert accuracies[-1] is None
+
+
+def test_trace_curve__the_operating_points_own() -> None:
+    rng = np.random.default_rng(0)
+    probabilities, targets = rng.dirichlet([1, 1, 1], size=50), rng.integers(0, 3, 50)
+    right = probabilities.argmax(axis=1) == targets
+    curve = choose_operating_point(probabilities, targets).curve
+    assert trace_curve(probabilities.max(axis=1), right) == curve
+
+
+def test_answer_from__a_score_at_the_threshold_is_answered() -> None:
+    scores, right = np.array([0.5, 0.79, 0.9]), np.array([True, False, True])
+    assert answer_from(scores, right, 0.79) == (0.79, pytest.approx(2 / 3), 0.5)
+    assert answer_from(scores, right, 0.95) == (0.95, 0.0, None)

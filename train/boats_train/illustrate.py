@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from boats_train.epochs import CURVES, EVENTS, Row, curves_csv
+from boats_train.reliability import measure_reliability
 from boats_train.training import TrainingResult
 
-BINS = 10
 DPI = 130
 BLUE, ORANGE, GREY = "#1f5f8b", "#d9762b", "#8a9299"
 
@@ -74,7 +74,7 @@ def draw_confusion(
 def draw_reliability(
     targets: NDArray[np.int64], probabilities: NDArray[np.float64], name: str
 ) -> Figure:
-    """Draws how often a score is right: the reliability diagram (Guo et al. 2017, 1706.04599).
+    """Draws how often a score is right: the reliability diagram (`boats_train.reliability`).
 
     Args:
         targets: True class indices `(N,) int64`.
@@ -83,20 +83,15 @@ def draw_reliability(
     """
     scores = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    filled = [index for index in range(BINS) if np.any(bins == index)]
-    means = [scores[bins == index].mean() for index in filled]
-    accuracy = [right[bins == index].mean() for index in filled]
-    error = sum(
-        abs(accuracy[place] - means[place]) * np.mean(bins == index)
-        for place, index in enumerate(filled)
-    )
+    measured = measure_reliability(scores, right)
+    means = [one.score for one in measured.bins]
+    accuracy = [one.accuracy for one in measured.bins]
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect")
     axes.plot(means, accuracy, color=BLUE, marker="o", label=f"{len(targets)} photos")
     axes.set(xlabel="score", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(f"{name}: expected calibration error {error:.3f}")
+    axes.set_title(f"{name}: expected calibration error {measured.error:.3f}")
     axes.legend()
     return figure
 

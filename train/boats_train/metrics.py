@@ -1,4 +1,4 @@
-"""How good a classifier is on a split: accuracy, macro-F1 and each class by itself."""
+"""How good a classifier is on a split: accuracies, macro-F1 and each class by itself."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,17 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """A split: accuracy and macro-F1 from 0 to 1 with 95 % intervals (low, high), and each class.
+    """A split: accuracies and macro-F1 from 0 to 1 with 95 % intervals (low, high), and each class.
 
-    Macro-F1 is the mean over the classes that occur in the split or were predicted, as
-    `sklearn.metrics.f1_score(average="macro")` has it.
+    Balanced accuracy is the mean recall of the classes that occur in the split, as
+    `sklearn.metrics.balanced_accuracy_score` has it. Macro-F1 is the mean over the classes that
+    occur in the split or were predicted, as `sklearn.metrics.f1_score(average="macro")` has it.
     """
 
     accuracy: float
     accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
     macro_f1: float
     macro_f1_interval: tuple[float, float]
     photos: int
@@ -60,6 +63,8 @@ def measure(
     return SplitMetrics(
         bounds.accuracy,
         bounds.accuracy_interval,
+        bounds.balanced_accuracy,
+        bounds.balanced_accuracy_interval,
         bounds.macro_f1,
         bounds.macro_f1_interval,
         len(targets),
@@ -69,10 +74,12 @@ def measure(
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals of accuracy and macro-F1, each (low, high), beside the values themselves."""
+    """95 % intervals (low, high) of accuracies and macro-F1, beside the values themselves."""
 
     accuracy: float
     accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
     macro_f1: float
     macro_f1_interval: tuple[float, float]
 
@@ -97,17 +104,29 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     tables = rng.multinomial(photos, cells / photos, size=draws).reshape(draws, size, size)
     right = np.diagonal(tables, axis1=1, axis2=2)
-    occurring = tables.sum(axis=1) + tables.sum(axis=2)
-    f1 = np.divide(2 * right, occurring, out=np.zeros(right.shape), where=occurring > 0)
-    macro = f1.sum(axis=1) / (occurring > 0).sum(axis=1)
-    low, high = np.percentile(right.sum(axis=1) / photos, [2.5, 97.5])
-    f1_low, f1_high = np.percentile(macro, [2.5, 97.5])
+    true = tables.sum(axis=2)
+    there = np.unique(targets)
     return Intervals(
         float(np.mean(targets == predicted)),
-        (float(low), float(high)),
+        _middle(right.sum(axis=1) / photos),
+        float(recall_score(targets, predicted, labels=there, average="macro", zero_division=0)),
+        _middle(_mean_share(right, true)),
         float(f1_score(targets, predicted, average="macro", zero_division=0)),
-        (float(f1_low), float(f1_high)),
+        _middle(_mean_share(2 * right, true + tables.sum(axis=1))),
     )
+
+
+def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Returns between which values 95 % lie."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _mean_share(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns each draw's mean share `(draws,)` over its classes whose whole is not empty."""
+    shares = np.divide(parts, wholes, out=np.zeros(parts.shape), where=wholes > 0)
+    means: NDArray[np.float64] = shares.sum(axis=1) / (wholes > 0).sum(axis=1)
+    return means
 
 
 def class_table(metrics: SplitMetrics) -> list[str]:

@@ -18,6 +18,9 @@ MIN_COVERAGE = 0.5
 
 STEPS = 100
 
+Row = tuple[float, float, float | None]
+"""Threshold, coverage, and accuracy of what is answered: None where nothing is."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -34,7 +37,7 @@ class OperatingPoint:
     threshold: float
     coverage: float
     accuracy: float
-    curve: tuple[tuple[float, float, float | None], ...]
+    curve: tuple[Row, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the operating point as JSON values."""
@@ -54,17 +57,32 @@ def choose_operating_point(
         targets: Their class indices `(N,) int64`.
     """
     scores = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == targets
-    curve: list[tuple[float, float, float | None]] = []
-    allowed: list[tuple[float, float, float]] = []
-    for step in range(STEPS + 1):
-        threshold = step / STEPS
-        answered = scores >= threshold
-        coverage = float(answered.mean())
-        accuracy = float(right[answered].mean()) if coverage else None
-        curve.append((threshold, coverage, accuracy))
-        if accuracy is not None and coverage >= MIN_COVERAGE:
-            allowed.append((threshold, coverage, accuracy))
+    curve = trace_curve(scores, probabilities.argmax(axis=1) == targets)
+    allowed = [
+        (threshold, coverage, accuracy)
+        for threshold, coverage, accuracy in curve
+        if accuracy is not None and coverage >= MIN_COVERAGE
+    ]
     enough = [row for row in allowed if row[2] >= TARGET_ACCURACY]
     best = enough[0] if enough else max(allowed, key=lambda row: (row[2], row[1]))
-    return OperatingPoint(*best, tuple(curve))
+    return OperatingPoint(*best, curve)
+
+
+def trace_curve(
+    scores: NDArray[np.float64], right: NDArray[np.bool_], steps: int = STEPS
+) -> tuple[Row, ...]:
+    """Returns what `answer_from` returns at `steps + 1` thresholds from 0 to 1, rising."""
+    return tuple(answer_from(scores, right, step / steps) for step in range(steps + 1))
+
+
+def answer_from(scores: NDArray[np.float64], right: NDArray[np.bool_], threshold: float) -> Row:
+    """Measures what is answered when scores under a threshold are called unknown.
+
+    Args:
+        scores: Of the predicted classes `(N,) float64`, N at least 1.
+        right: Whether each prediction is right `(N,) bool`.
+        threshold: Smallest score that is answered, 0 to 1.
+    """
+    answered = scores >= threshold
+    coverage = float(answered.mean())
+    return threshold, coverage, float(right[answered].mean()) if coverage else None
