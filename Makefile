@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: help demo test check format hooks requirements clean
+.PHONY: help demo test check format hooks bench requirements clean
 
 help:
 	@echo "make demo          draw a picture set, train, export, predict"
@@ -14,6 +14,7 @@ help:
 	@echo "make check         formatting, lint, import direction, types"
 	@echo "make format        format the code"
 	@echo "make hooks         check before every commit"
+	@echo "make bench         measure, and write benchmarks/README.md; under 20 minutes of an idle machine"
 	@echo "make requirements  pin the newest versions"
 	@echo "make clean         remove what make made"
 
@@ -36,12 +37,21 @@ format: $(READY)
 hooks: $(READY)
 	$(BIN)/pre-commit install
 
+# OpenVINO is a peer, no part of boats: installed only to be measured.
+bench: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
+	for script in peers providers precisions cold_start folder svm_graph training; do \
+		$(BIN)/python benchmarks/$$script.py || echo "$$script: a target was missed"; \
+	done
+	$(BIN)/python benchmarks/write_readme.py
+
 # No index addresses in these files: they install from whatever index the machine is set up for.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make requirements"
 
 requirements: $(READY)
 	$(UV_COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(UV_COMPILE) requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
 	$(UV_COMPILE) pyproject.toml --extra cpu --extra evaluate --extra export --group dev -o requirements/dev.txt
 
 $(VENV)/bin/uv: requirements/uv.txt

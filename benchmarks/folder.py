@@ -64,8 +64,9 @@ def main() -> None:
                 count: peak_of(model, fill(folder / str(count), photos, count)) for count in COUNTS
             },
         }
-    report(options.output, {"folder": result}, circumstances)
-    print(to_markdown(result))
+    table = to_markdown(result)
+    report(options.output, {"table": table, "folder": result}, circumstances)
+    print(table)
     print(f"raw values: {options.output}", file=sys.stderr)
     few, many = (result["peak_mb"][count] for count in COUNTS)
     missed = result["rates"]["sleep"]["share"][0] < SMALLEST_SHARE

@@ -34,8 +34,9 @@ def main() -> None:
     options = parser.parse_args()
     circumstances = Circumstances()
     row = compare(options.backbone, options.rounds)
-    report(options.output, {"precisions": row}, circumstances)
-    print(to_markdown(row))
+    table = to_markdown(row)
+    report(options.output, {"table": table, "precisions": row}, circumstances)
+    print(table)
     print(f"raw values: {options.output}", file=sys.stderr)
     value = row["times_faster"][0]
     if value < TIMES_FASTER or row["int8_mb"] > MEGABYTES:

@@ -89,6 +89,7 @@ def main() -> None:
     circumstances = Circumstances()
     plan = Plan(turn=TURN, min_count=options.rounds, min_seconds=options.seconds)
     rows = []
+    table = [HEADER]
     print(HEADER)
     for features in WIDTHS:
         svc, calibrated = fit(features)
@@ -96,8 +97,14 @@ def main() -> None:
             sides = open_sides(estimator, features, options.threads)
             for batch in TARGETS:
                 rows.append(compare(sides, features, name, batch, plan))
-                print(to_markdown(rows[-1]), flush=True)
-    results = {"threads": options.threads, "plan": asdict(plan), "rows": list(map(asdict, rows))}
+                table.append(to_markdown(rows[-1]))
+                print(table[-1], flush=True)
+    results = {
+        "table": "\n".join(table),
+        "threads": options.threads,
+        "plan": asdict(plan),
+        "rows": list(map(asdict, rows)),
+    }
     report(options.output, results, circumstances)
     missed = [line for row in rows for line in row.missed]
     for line in missed:

@@ -87,12 +87,12 @@ def main() -> None:
     row |= {"photos": "real" if options.data else "drawn"}
     head = measure({"head": train_head}, Plan(warm_up=1, min_count=HEAD_TURNS, min_seconds=0))
     head_row = summarise(head["head"])
-    report(options.output, {"training": row, "head": head_row}, circumstances)
-    print(to_markdown(row))
-    print(
-        f"\n100 epochs of a head, batch 128, {HEAD_PHOTOS} x {HEAD_FEATURES} features: "
-        f"{head_row['p50_ms'] / 1e3:.1f} s (median of {HEAD_TURNS})"
+    table = (
+        f"{to_markdown(row)}\n\n100 epochs of a head, batch 128, {HEAD_PHOTOS} x {HEAD_FEATURES} "
+        f"features: {head_row['p50_ms'] / 1e3:.1f} s (median of {HEAD_TURNS})"
     )
+    report(options.output, {"table": table, "training": row, "head": head_row}, circumstances)
+    print(table)
     print(f"raw values: {options.output}", file=sys.stderr)
 
 

@@ -17,7 +17,9 @@ def inspect_file(path: Path) -> ModelMetadata:
     Raises:
         ModelError: It is missing, is no file of `boats-export`, or was changed since.
     """
-    metadata = read_model(path).metadata
+    file = read_model(path)
+    file.check_seal()
+    metadata = file.metadata
     try:
         list(to_lines(path, metadata))
     except (AttributeError, LookupError, TypeError, ValueError) as error:

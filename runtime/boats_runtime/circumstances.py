@@ -44,7 +44,7 @@ class Circumstances:
             "cpu": cpu_model(),
             "cpu_features": cpu_features(cpu_flags()),
             "cores_granted": granted_cpus(),
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "libraries": {found.name: found.version for found in metadata.distributions()},
             "commit": commit(Path(__file__).parent),

@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -110,12 +111,17 @@ class Classifier:
         path = Path(model)
         file = read_model(path)
         self.metadata = file.metadata
-        try:
-            active = open_session(file.content, provider, Threads(threads, spin))
-            self._session: Any = active.session
-            self._check_interface()
-        except ModelError as error:
-            raise ModelError(f"{path}: {error}") from error
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_session, file.content, provider, Threads(threads, spin))
+            # Meanwhile: what a first photo needs as well.
+            file.check_seal()
+            Image.preinit()
+            try:
+                active = opening.result()
+                self._session: Any = active.session
+                self._check_interface()
+            except ModelError as error:
+                raise ModelError(f"{path}: {error}") from error
         self.provider = active.provider
         self.provider_reason = active.reason
         self.nodes = active.nodes

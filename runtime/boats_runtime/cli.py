@@ -89,12 +89,13 @@ def predict(
     forms = {"--json": as_json, "--jsonl": as_jsonl, "--csv": as_csv, "--output": output}
     check_usage(images, watch, [name for name, given in forms.items() if given], resume)
     path = find_model(model)
-    from boats_runtime.classifier import Classifier
-    from boats_runtime.results import Context
-    from boats_runtime.sources import find_sources
-
     single = len(images) == 1 and not Path(images[0]).is_dir() and images[0][0] != "@"
-    classifier = Classifier(path, provider, spin=single)
+    with command.without_collection():
+        from boats_runtime.classifier import Classifier
+        from boats_runtime.results import Context
+        from boats_runtime.sources import find_sources
+
+        classifier = Classifier(path, provider, spin=single)
     if provider == "auto":
         note = f"{COMMAND}: on {classifier.provider}: {classifier.provider_reason}"
         print(note, file=sys.stderr)  # noqa: T201

@@ -1,12 +1,14 @@
 """What the commands share: errors become one line and an exit code, missing extras are named."""
 
+import gc
 import importlib.util
 import io
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
@@ -71,6 +73,17 @@ def wait_passively() -> None:
     They spin by default: two trainings on the same cores then hold each other up many times over.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Holds the garbage collector back: imports make many objects and no garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def require_extra(command: str, extra: str, modules: Sequence[str]) -> None:

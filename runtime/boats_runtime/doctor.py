@@ -72,7 +72,7 @@ def examine(model: bytes | None) -> dict[str, Any]:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "pillow": PIL.__version__,
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
         },
         "onnxruntime": {"wheels": installed_wheels(), "problem": problem, "cuda": built_for},
         "providers": tried,

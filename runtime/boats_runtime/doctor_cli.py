@@ -29,7 +29,12 @@ def doctor(
     from boats_runtime.doctor import examine, works
     from boats_runtime.model_file import read_model
 
-    findings = examine(None if model is None else read_model(model).content)
+    content = None
+    if model is not None:
+        file = read_model(model)
+        file.check_seal()
+        content = file.content
+    findings = examine(content)
     for line in [json.dumps(findings, indent=2)] if as_json else to_lines(findings):
         typer.echo(line)
     if not works(findings):

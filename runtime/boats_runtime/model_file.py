@@ -13,7 +13,7 @@ from pathlib import Path
 from boats_runtime.errors import ModelError
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.protobuf import read_fields
-from boats_runtime.seal import check_seal
+from boats_runtime.seal import check_seal as check_content_seal
 
 MAX_BYTES = 1 << 30
 """Largest file that is read; ResNet50 in float32 has a tenth of it."""
@@ -36,21 +36,34 @@ class ModelFile:
     """A model file that may be opened.
 
     Attributes:
+        path: Where it was read.
         content: The whole file; what is opened is what was looked over, not the file as it may be
             by then.
         metadata: What it says of itself.
     """
 
+    path: Path
     content: bytes
     metadata: ModelMetadata
 
+    def check_seal(self) -> None:
+        """Checks the file against its own digest, which takes longest of all the checks.
+
+        Raises:
+            ModelError: It was changed since its export.
+        """
+        try:
+            check_content_seal(self.content, self.metadata.digest)
+        except ModelError as error:
+            raise ModelError(f"{self.path}: {error}") from error
+
 
 def read_model(path: Path) -> ModelFile:
-    """Reads a model file and looks it over.
+    """Reads a model file and looks it over; whether it was changed, `check_seal` tells.
 
     Raises:
-        ModelError: It is missing or too large, is no model of `boats-export`, was changed since
-            its export, or holds something that no such file holds.
+        ModelError: It is missing or too large, is no model of `boats-export`, or holds something
+            that no such file holds.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
@@ -59,12 +72,11 @@ def read_model(path: Path) -> ModelFile:
             raise ModelError(f"larger than {MAX_BYTES >> 30} GiB, which no model of boats is")
         content = path.read_bytes()
         metadata = ModelMetadata.from_properties(check_content(content))
-        check_seal(content, metadata.digest)
     except OSError as error:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return ModelFile(content, metadata)
+    return ModelFile(path, content, metadata)
 
 
 def check_content(content: bytes) -> dict[str, str]:

@@ -5,8 +5,9 @@ installed nobody knows which one runs, and removing one guts the other.
 """
 
 import importlib
-import importlib.metadata
 import importlib.util
+import os
+import sys
 from typing import Any
 
 from boats_runtime.errors import ProviderError
@@ -33,12 +34,18 @@ REINSTALL = "pip install 'boats[cpu]' or 'boats[gpu]'"
 
 def installed_wheels() -> dict[str, str]:
     """Returns the ONNX Runtimes that are installed, each with its version."""
-    versions = {}
-    for wheel in WHEELS:
+    # As importlib.metadata looks for them, which imports Python's e-mail package at every start.
+    wheels = {wheel.replace("-", "_"): wheel for wheel in WHEELS}
+    versions: dict[str, str] = {}
+    for folder in sys.path:
         try:
-            versions[wheel] = importlib.metadata.version(wheel)
-        except importlib.metadata.PackageNotFoundError:
+            names = os.listdir(folder or ".")
+        except OSError:
             continue
+        for name in names:
+            wheel, _, version = name.removesuffix(".dist-info").partition("-")
+            if name.endswith(".dist-info") and wheel in wheels:
+                versions.setdefault(wheels[wheel], version)
     return versions
 
 

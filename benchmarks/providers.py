@@ -1,0 +1,176 @@
+"""boats' exported files on every provider of this machine, side by side: fp32, fp16 and int8.
+
+    python benchmarks/providers.py
+
+Each file on each provider at batch 1, 8 and 64 on an accelerator, 1 and 8 on the CPU, in turns. On
+CUDA the network also runs with IO binding (photos and answers stay on the device) and as a CUDA
+graph, beside PyTorch eager and torch.compile; TensorRT where it is there. Every session is proved by
+where its nodes run. What this machine lacks stands there as not measured.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from made_models import PREPROCESSING, make_file, make_networks
+from numpy.typing import NDArray
+
+from boats_runtime.circumstances import Circumstances, report
+from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
+from boats_runtime.errors import ProviderError
+from boats_runtime.measure import Plan, measure, summarise
+from boats_runtime.providers import PROVIDERS
+from boats_runtime.wheels import import_onnxruntime
+from boats_train.backbone import build_backbone
+from boats_train.network import FeatureNetwork
+
+PRECISIONS = ("fp32", "fp16", "int8")
+BATCHES = {"cpu": (1, 8)}
+ACCELERATOR_BATCHES = (1, 8, 64)
+
+Task = Callable[[], object]
+
+
+def main() -> None:
+    """Measures, prints a Markdown table and writes the raw values."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/providers.json"))
+    options = parser.parse_args()
+    circumstances = Circumstances()
+    rows, missing = compare(options.backbone, options.rounds)
+    table = to_markdown(rows, missing)
+    report(options.output, {"table": table, "providers": rows, "missing": missing}, circumstances)
+    print(table)
+    print(f"raw values: {options.output}", file=sys.stderr)
+
+
+def compare(backbone: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Measures all files on all providers, batch by batch."""
+    networks = make_networks(backbone)
+    missing: list[str] = []
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as passing:
+        files = {
+            name: make_file(networks[name], Path(passing) / f"{name}.onnx") for name in PRECISIONS
+        }
+        opened = open_all(files, missing)
+        for batch in sorted({*BATCHES["cpu"], *ACCELERATOR_BATCHES}):
+            pixels = np.random.default_rng(0).integers(0, 256, (batch, 240, 800, 3), np.uint8)
+            tasks: dict[tuple[str, str, str], Task] = {}
+            for (precision, provider), classifier in opened.items():
+                if batch in BATCHES.get(provider, ACCELERATOR_BATCHES):
+                    classifier.batch = batch
+                    run = partial(classifier.run, pixels)
+                    tasks[precision, provider, str(dict(classifier.nodes) or "")] = run
+                    if provider == "cuda":
+                        tasks[precision, "cuda, IO binding", ""] = bind(classifier, pixels)
+            if torch.cuda.is_available():
+                tasks |= make_torch(backbone, pixels)
+            if tasks:
+                plan = Plan(warm_up=2, turn=3, min_count=rounds, min_seconds=0)
+                named = {"\t".join(key): task for key, task in tasks.items()}
+                for name, times in measure(named, plan).items():
+                    rows.append(describe(name, batch, summarise(times)))
+    if not torch.cuda.is_available():
+        missing.append("CUDA, IO binding, CUDA graphs, TensorRT: not measured, no such device here")
+    return rows, missing
+
+
+def open_all(files: dict[str, Path], missing: list[str]) -> dict[tuple[str, str], Classifier]:
+    """Opens each file on each provider that this ONNX Runtime has and that works."""
+    there = import_onnxruntime().get_available_providers()
+    opened = {}
+    for provider, kind in PROVIDERS.items():
+        if kind.full_name not in there:
+            continue
+        for precision, path in files.items():
+            if provider == "cpu" and precision == "fp16":
+                continue  # computed in float32 with a cast around each node
+            try:
+                opened[precision, provider] = Classifier(path, provider, spin=True)
+            except ProviderError as error:
+                missing.append(f"{precision} on {provider}: {error}")
+    return opened
+
+
+def bind(classifier: Classifier, pixels: NDArray[np.uint8]) -> Task:
+    """Returns runs whose photos and answers stay on the device, waited for."""
+    session = classifier._session
+    runtime = import_onnxruntime()
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(INPUT, runtime.OrtValue.ortvalue_from_numpy(pixels, "cuda", 0))
+    for name in OUTPUTS:
+        binding.bind_output(name, "cuda", 0)
+
+    def run() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return run
+
+
+def make_torch(backbone: str, pixels: NDArray[np.uint8]) -> dict[tuple[str, str, str], Task]:
+    """Returns PyTorch's runs on the GPU: eager, compiled, and fp16 as a CUDA graph."""
+    network = FeatureNetwork(build_backbone(backbone), PREPROCESSING).eval().cuda()
+    photo = torch.from_numpy(pixels).cuda()
+
+    def run(model: Callable[[torch.Tensor], Any]) -> None:
+        with torch.inference_mode():
+            model(photo)
+        torch.cuda.synchronize()
+
+    half = torch.autocast("cuda", torch.float16)
+    stream = torch.cuda.Stream()
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), half:
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                network(photo)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            network(photo)
+
+    def replay() -> None:
+        graph.replay()
+        torch.cuda.synchronize()
+
+    return {
+        ("fp32", "PyTorch eager", ""): partial(run, network),
+        ("fp32", "torch.compile", ""): partial(run, torch.compile(network)),
+        ("fp16", "PyTorch CUDA graph", ""): replay,
+    }
+
+
+def describe(name: str, batch: int, times: dict[str, Any]) -> dict[str, Any]:
+    """Returns a row: what ran where, and its times."""
+    precision, provider, nodes = name.split("\t")
+    rate = batch / times["p50_ms"] * 1000
+    known = {"precision": precision, "provider": provider, "nodes": nodes, "batch": batch}
+    return known | {"photos_per_second": rate} | times
+
+
+def to_markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
+    """Returns the table."""
+    lines = [
+        "| precision | provider | batch | p50 ms | p90 ms | photos/s |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines.extend(
+        f"| {row['precision']} | {row['provider']} {row['nodes']} | {row['batch']} "
+        f"| {row['p50_ms']:.1f} | {row['p90_ms']:.1f} | {row['photos_per_second']:.1f} |"
+        for row in rows
+    )
+    lines.extend(f"\n{text}." for text in missing)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
