@@ -4,8 +4,8 @@
 
 Each file on each provider at batch 1, 8 and 64 on an accelerator, 1 and 8 on the CPU, in turns. On
 CUDA the network also runs with IO binding (photos and answers stay on the device) and as a CUDA
-graph, beside PyTorch eager and torch.compile; TensorRT where it is there. Every session is proved by
-where its nodes run. What this machine lacks stands there as not measured.
+graph, beside PyTorch eager and torch.compile; TensorRT where it is there. Every session is proved
+by where its nodes run. What this machine lacks stands there as not measured.
 """
 
 import argparse

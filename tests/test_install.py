@@ -18,7 +18,8 @@ UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.envi
 
 HEAVY_MODULES = {
     "torch", "torchvision", "sklearn", "scipy", "skops", "safetensors", "onnx", "onnxscript",
-    "skl2onnx", "matplotlib", "jinja2", "boats_train", "boats_export", "boats_evaluate",
+    "skl2onnx", "matplotlib", "jinja2", "pydantic", "boats_train", "boats_export",
+    "boats_evaluate",
 }  # fmt: skip
 HEAVY_PACKAGES = {
     "torch", "torchvision", "scikit-learn", "scipy", "skops", "safetensors", "onnx", "onnxscript",

@@ -39,8 +39,8 @@ class Source:
 def find_sources(arguments: Iterable[str]) -> Iterator[Source]:
     """Yields the photos that arguments of the command line name, in their order.
 
-    Nothing is opened, but for lists and standard input, and folders are read as they are reached: a
-    million photos take no more memory than one.
+    Nothing is opened, but for lists and standard input, and folders are read as they are reached: of
+    the one that is being read, the names are held.
 
     Raises:
         UsageError: A list can't be read.
@@ -130,16 +130,25 @@ def _walk_below(folder: Path, above: frozenset[str]) -> Iterator[Source]:
     here = os.path.realpath(folder)
     if here in above:  # a link to a folder that it lies in
         return
+    names, folders = [], set()
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        # Names alone are kept: of a million entries the rest would be felt.
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.add(entry.name)
+                elif os.path.splitext(entry.name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+                    continue
+                names.append(entry.name)
     except OSError as error:
         yield Source(str(folder), None, f"can't be read: {error.strerror}")
         return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_dir():
+    names.sort()
+    for name in names:
+        path = folder / name
+        if name in folders:
             yield from _walk_below(path, above | {here})
-        elif path.suffix.lower() in SUFFIXES:
+        else:
             yield Source(str(path), path)

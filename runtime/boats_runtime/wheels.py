@@ -39,7 +39,7 @@ def installed_wheels() -> dict[str, str]:
     versions: dict[str, str] = {}
     for folder in sys.path:
         try:
-            names = os.listdir(folder or ".")
+            names = os.listdir(folder or ".")  # noqa: PTH208 (names, a hundred times a start)
         except OSError:
             continue
         for name in names:

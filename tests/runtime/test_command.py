@@ -1,3 +1,4 @@
+import gc
 import signal
 import subprocess
 import sys
@@ -220,3 +221,13 @@ def test_require_extra__names_what_is_missing_and_the_line_to_type() -> None:
         "boats-test needs no_such_a, no_such_b, which this installation lacks: "
         "pip install 'boats[train]'"
     )
+
+
+def test_without_collection__only_meanwhile() -> None:
+    with command.without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), command.without_collection():
+        raise KeyError
+    assert gc.isenabled()
+    gc.unfreeze()

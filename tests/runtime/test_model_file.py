@@ -38,6 +38,7 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 def test_read_model__content_and_metadata(tmp_path: Path) -> None:
     path = save(make_model(), tmp_path / "m.onnx")
     file = read_model(path)
+    file.check_seal()
     assert file.content == path.read_bytes()
     assert file.metadata.labels == ("a", "b")
     assert file.metadata.digest.encode() in file.content
@@ -55,15 +56,15 @@ def test_read_model__one_changed_bit_in_the_weights(
     content[int(len(content) * share)] ^= 1
     path = tmp_path / "changed.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="does not match its own digest"):
-        read_model(path)
+    with pytest.raises(ModelError, match=f"{path}: its content does not match its own digest"):
+        read_model(path).check_seal()
 
 
 def test_read_model__changed_since_its_export(tmp_path: Path) -> None:
     path = save(make_model(), tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes().replace(b"ReduceMean", b"ReduceMaxx"))
-    with pytest.raises(ModelError, match="does not match its own digest"):
-        read_model(path)
+    with pytest.raises(ModelError, match=f"{path}: its content does not match its own digest"):
+        read_model(path).check_seal()
 
 
 def test_read_model__missing(tmp_path: Path) -> None:
