@@ -2,9 +2,9 @@
 
     python benchmarks/peers.py
 
-ResNet50 at 240x800, one photo at a time, on the CPU, every side with the same threads. boats' files
-hold the SVM as well; PyTorch and OpenVINO run the network alone, which is in their favour. OpenVINO
-reads boats' own files, its bfloat16 is a hint to it. What is not installed is named, not guessed.
+ResNet50 at 240x800, one photo at a time, on the CPU, every side with the same threads. PyTorch runs
+the network alone, which is in its favour; all others hold the SVM as well. OpenVINO reads boats'
+own files, its bfloat16 is a hint to it. What is not installed is named, not guessed.
 Exits with 1 if a target is missed.
 """
 

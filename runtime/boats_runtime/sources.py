@@ -39,8 +39,8 @@ class Source:
 def find_sources(arguments: Iterable[str]) -> Iterator[Source]:
     """Yields the photos that arguments of the command line name, in their order.
 
-    Nothing is opened, but for lists and standard input, and folders are read as they are reached: of
-    the one that is being read, the names are held.
+    Nothing is opened, but for lists and standard input, and folders are read as they are reached:
+    of the one that is being read, the names are held.
 
     Raises:
         UsageError: A list can't be read.

@@ -46,7 +46,7 @@ def installed_wheels() -> dict[str, str]:
             wheel, _, version = name.removesuffix(".dist-info").partition("-")
             if name.endswith(".dist-info") and wheel in wheels:
                 versions.setdefault(wheels[wheel], version)
-    return versions
+    return {wheel: versions[wheel] for wheel in WHEELS if wheel in versions}
 
 
 def import_onnxruntime() -> Any:

@@ -32,7 +32,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     here = tmp_path / "benchmarks"
     (here / "results").mkdir(parents=True)
     for name in module.SCRIPTS:
-        (here / f"{name}.py").write_text(f'"""Title of {name}.\n\nWhat it does.\n"""\n')
+        about = "    python it\n\nWhat it does. Exits with 1 if a\ntarget is missed."
+        (here / f"{name}.py").write_text(f'"""Title of {name}.\n\n{about}\n"""\n')
     monkeypatch.setattr(module, "HERE", here)
     monkeypatch.setattr(module, "RESULTS", here / "results")
     (tmp_path / "README.md").write_text("before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n")
@@ -56,7 +57,7 @@ def test_main__tables_circumstances_and_plot(page: ModuleType, tmp_path: Path) -
     leave(page, "folder")
     page.main()
     text = (page.HERE / "README.md").read_text()
-    assert "## Title of folder\n\nWhat it does.\n\n| table of folder |" in text
+    assert "## Title of folder\n\n    python it\n\nWhat it does.\n\n| table of folder |" in text
     assert (
         "2026-01-02T03:04:05Z, commit abc, Some CPU, 2 cores, Python 3.11.7, torch 2.15.0." in text
     )
