@@ -87,6 +87,8 @@ def predict(
     """Say what is in each photo, and how sure the model is."""
     images = images or []
     forms = {"--json": as_json, "--jsonl": as_jsonl, "--csv": as_csv, "--output": output}
+    if journal is not None and watch is None:
+        raise UsageError("--journal is where --watch DIR notes what is done: name the folder")
     check_usage(images, watch, [name for name, given in forms.items() if given], resume)
     path = find_model(model)
     single = len(images) == 1 and not Path(images[0]).is_dir() and images[0][0] != "@"

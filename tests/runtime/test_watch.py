@@ -328,6 +328,19 @@ def test_predict__watch_goes_alone(
     assert "--watch" in result.stderr
 
 
+def test_predict__journal_of_no_folder(
+    boats_command: Callable[..., subprocess.CompletedProcess[str]],
+    tiny_model: Path,
+    photo: Path,
+    tmp_path: Path,
+) -> None:
+    options = ("--model", tiny_model, "--journal", "done.jsonl", photo)
+    result = boats_command("boats-predict", *options, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--journal is where --watch DIR notes what is done" in result.stderr
+    assert not (tmp_path / "done.jsonl").exists()
+
+
 def test_predict__watch_no_such_folder(
     boats_command: Callable[..., subprocess.CompletedProcess[str]], tiny_model: Path, tmp_path: Path
 ) -> None:

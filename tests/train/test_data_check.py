@@ -360,7 +360,7 @@ def test_find_mixed_images__all_grey_is_sound(folder: Folder) -> None:
 
 
 def test_find_unused__files_that_training_passes_over(folder: Folder) -> None:
-    for name in ("train/a/photo.heic", "train/stray.jpg", "valid/a/deep/photo.jpg", "notes.txt"):
+    for name in ("train/a/photo.gif", "train/stray.jpg", "valid/a/deep/photo.jpg", "notes.txt"):
         (folder.root / name).parent.mkdir(exist_ok=True)
         (folder.root / name).write_bytes(b"x")
     (folder.root / "train/a/.hidden.jpg").write_bytes(b"x")
@@ -368,7 +368,7 @@ def test_find_unused__files_that_training_passes_over(folder: Folder) -> None:
     (folder.root / "train/.cache/file").write_bytes(b"x")
     finding = only(folder.find())
     assert finding.code == "unused-files"
-    assert finding.examples == ("train/a/photo.heic", "train/stray.jpg", "valid/a/deep/photo.jpg")
+    assert finding.examples == ("train/a/photo.gif", "train/stray.jpg", "valid/a/deep/photo.jpg")
 
 
 def test_make_finding__keeps_the_first_examples_and_counts_the_rest() -> None:
