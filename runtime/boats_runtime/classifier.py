@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from boats_runtime.cpu import cpu_flags, saturates
-from boats_runtime.errors import ImageError, ModelError, UsageError
+from boats_runtime.errors import ImageError, ModelError, UsageError, first_line
 from boats_runtime.look_ahead import look_ahead_in_batches
 from boats_runtime.model_file import read_model
 from boats_runtime.providers import Threads, open_session, warm_up
@@ -313,8 +313,7 @@ class Classifier:
             ]
             return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
         except Exception as error:
-            message = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ModelError(f"the model fails on this input: {message}") from error
+            raise ModelError(f"the model fails on this input: {first_line(error)}") from error
 
     def _open_session(self) -> Any:
         session = self._session  # taken once: another thread may close this classifier meanwhile

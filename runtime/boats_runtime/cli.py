@@ -166,14 +166,11 @@ def find_model(model: Path | None) -> Path:
 
 def classify(classifier: "Classifier", sources: "Iterable[Source]") -> "Iterator[Result]":
     """Yields what becomes of each photo, in order."""
-    from boats_runtime.results import Result
+    from boats_runtime.results import to_result
     from boats_runtime.sources import read_source
 
     for source, outcome in classifier.predict_each(sources, read_source):
-        if isinstance(outcome, ImageError):
-            yield Result(source.name, error=str(outcome))
-        else:
-            yield Result(source.name, outcome)
+        yield to_result(source.name, outcome)
 
 
 def write_file(
@@ -214,7 +211,7 @@ def watch_folder(
         DataError: The journal is something else.
         OutputError: The journal can't be written.
     """
-    from boats_runtime.results import Result, to_json
+    from boats_runtime.results import to_json, to_result
     from boats_runtime.watch import Watch, land
 
     classifier.warm_up()
@@ -222,13 +219,10 @@ def watch_folder(
         print(f"{COMMAND}: watching {folder}", file=sys.stderr)  # noqa: T201
         for photos in land(watch):
             for landed, outcome in classifier.predict_each(photos, lambda one: one.path):
-                if isinstance(outcome, ImageError):
-                    landed.tried = True
-                    if not landed.last_call:
-                        continue  # it may still be on its way
-                    result = Result(str(landed.path), error=str(outcome))
-                else:
-                    result = Result(str(landed.path), outcome)
+                landed.tried = isinstance(outcome, ImageError)
+                if landed.tried and not landed.last_call:
+                    continue  # it may still be on its way
+                result = to_result(str(landed.path), outcome)
                 typer.echo(json.dumps(to_json(result, context)))
                 watch.done(landed)
     raise AssertionError("the folder is watched for ever")

@@ -47,3 +47,8 @@ class CheckError(BoatsError):
     """A check refused the result: parity or accuracy."""
 
     exit_code = 5
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of a library's message; the error's kind where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -16,7 +16,7 @@ import numpy as np
 
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.cuda_libraries import describe_missing, preload
-from boats_runtime.errors import ModelError, ProviderError, UsageError
+from boats_runtime.errors import ModelError, ProviderError, UsageError, first_line
 from boats_runtime.wheels import PLUGINS, find_plugin_devices, import_onnxruntime
 
 CPU = "CPUExecutionProvider"
@@ -167,7 +167,7 @@ def _open(runtime: Any, model: bytes, name: str, reason: str, threads: Threads) 
         try:
             return ActiveSession(_make_session(runtime, model, options, listed), name, reason, {})
         except Exception as error:
-            message = _first_line(error)
+            message = first_line(error)
             raise ModelError(f"not a model ONNX Runtime can open: {message}") from error
     if name in ("cuda", "tensorrt"):
         preload(runtime)
@@ -233,7 +233,7 @@ def _diagnose(runtime: Any, model: bytes, name: str, error: Exception) -> str:
     """Says why a provider does not run a model: what is missing, or which nodes it lacks."""
     if name in ("cuda", "tensorrt") and (missing := describe_missing(runtime)):
         return missing
-    message = _first_line(error)
+    message = first_line(error)
     if "CPU EP" not in message:
         return message
     # Opened once more without the refusal, it tells where the nodes went.
@@ -252,7 +252,3 @@ def _diagnose(runtime: Any, model: bytes, name: str, error: Exception) -> str:
     ]
     kinds = ", ".join(f"{kind} ({count})" for kind, count in Counter(left).most_common(5))
     return f"{len(left)} of its nodes would run on the CPU: {kinds}"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

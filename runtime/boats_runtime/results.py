@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from boats_runtime.classifier import Prediction
+from boats_runtime.errors import ImageError
 
 SCHEMA_VERSION = 1
 
@@ -64,6 +65,13 @@ class Context:
     def is_unknown(self, prediction: Prediction) -> bool:
         """Says whether a score is under the threshold."""
         return prediction.score < self.threshold
+
+
+def to_result(name: str, outcome: Prediction | ImageError) -> Result:
+    """Returns what became of the photo of that name."""
+    if isinstance(outcome, ImageError):
+        return Result(name, error=str(outcome))
+    return Result(name, outcome)
 
 
 def to_json(result: Result, context: Context) -> dict[str, Any]:

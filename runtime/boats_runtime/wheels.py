@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from boats_runtime.errors import ProviderError
+from boats_runtime.errors import ProviderError, first_line
 
 WHEELS = (
     "onnxruntime",
@@ -100,7 +100,7 @@ def find_plugin_devices(runtime: Any, full_name: str) -> list[Any]:
         plugin = importlib.import_module(name)
         runtime.register_execution_provider_library(name, plugin.get_library_path())
     except Exception as error:
-        message = str(error).splitlines()[0]
+        message = first_line(error)
         if "already" not in message:
             raise ProviderError(f"{name} can't be loaded: {message}") from error
     return _devices_of(runtime, full_name)
