@@ -15,6 +15,7 @@ from boats_export.head import export_head
 from boats_export.network import export_network
 from boats_export.photos import Photos
 from boats_export.quantize import Setting, open_quantizer, resolve_target
+from boats_export.stem import rearrange_stem
 from boats_runtime.dataset import scan_dataset
 from boats_runtime.metadata import ModelMetadata
 from boats_runtime.preprocess import Preprocessing
@@ -31,7 +32,7 @@ def make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
     network = export_network(FeatureNetwork(build_backbone(backbone), PREPROCESSING), PREPROCESSING)
     half = onnx.ModelProto()
     half.CopyFrom(network)
-    return {"fp32": network, "fp16": to_half(half), "int8": quantize(network)}
+    return {"fp32": network, "fp16": to_half(half), "int8": quantize(rearrange_stem(network))}
 
 
 def add_svm(network: onnx.ModelProto) -> onnx.ModelProto:

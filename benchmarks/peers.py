@@ -82,8 +82,7 @@ def compare(backbone: str, rounds: int) -> tuple[dict[str, dict[str, Any]], list
     except ImportError:
         missing.append("OpenVINO is not installed: pip install openvino")
     missing.append("Ultralytics runs networks of its own, not this one: not compared")
-    # The first run of a turn meets the threads of the side before it; the others don't.
-    values = measure(tasks, Plan(warm_up=3, turn=4, min_count=rounds, min_seconds=0))
+    values = measure(tasks, Plan(warm_up=3, settle=1, turn=4, min_count=rounds, min_seconds=0))
     rows: dict[str, dict[str, Any]] = {}
     for name, times in values.items():
         ratio = median_ratio(values[EAGER], times)

@@ -75,7 +75,7 @@ def compare(backbone: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]
             if torch.cuda.is_available():
                 tasks |= make_torch(backbone, pixels)
             if tasks:
-                plan = Plan(warm_up=2, turn=3, min_count=rounds, min_seconds=0)
+                plan = Plan(warm_up=2, settle=1, turn=3, min_count=rounds, min_seconds=0)
                 named = {"\t".join(key): task for key, task in tasks.items()}
                 for name, times in measure(named, plan).items():
                     rows.append(describe(name, batch, summarise(times)))

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="at least, of each row")
     options = parser.parse_args()
     circumstances = Circumstances()
-    plan = Plan(turn=TURN, min_count=options.rounds, min_seconds=options.seconds)
+    plan = Plan(settle=1, turn=TURN, min_count=options.rounds, min_seconds=options.seconds)
     rows = []
     table = [HEADER]
     print(HEADER)

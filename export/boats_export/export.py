@@ -19,6 +19,7 @@ from boats_export.head import export_head
 from boats_export.network import export_network
 from boats_export.photos import HARD, Photos
 from boats_export.quantize import open_quantizer, resolve_target
+from boats_export.stem import rearrange_stem
 from boats_export.verify import (
     TOLERANCE,
     Expected,
@@ -165,7 +166,7 @@ def _quantized(
 ) -> Generator[_Candidate]:
     """Yields quantised networks, each with the classifier fitted again on its features."""
     target = resolve_target(settings.target)
-    with open_quantizer(network, train, target, run.config.seed) as quantizer:
+    with open_quantizer(rearrange_stem(network), train, target, run.config.seed) as quantizer:
         for one in quantizer.search():
             setting = one.setting
             log(

@@ -26,21 +26,23 @@ class Plan:
 
     Attributes:
         warm_up: Calls of each task before the first that counts.
-        turn: Calls of a task in a row. The first of them finds caches and cores as another task
-            left them, the others as it does itself.
+        settle: Calls at the start of a turn that are not timed: they find caches as another task
+            left them, and cores that its threads still spin on. Alone a task meets neither.
+        turn: Calls of a task in a row that are timed.
         min_count: Rounds, in which each task has one turn.
         min_seconds: Of all rounds together.
         seed: Of the order within the rounds.
     """
 
     warm_up: int = 5
+    settle: int = 0
     turn: int = 1
     min_count: int = 50
     min_seconds: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.warm_up, self.turn - 1, self.min_count - 1, self.min_seconds) < 0:
+        if min(self.warm_up, self.settle, self.turn - 1, self.min_count - 1, self.min_seconds) < 0:
             raise ValueError(f"{self}: needs one turn and one round at least, and nothing below 0")
 
 
@@ -84,6 +86,8 @@ def measure(
         shuffle(order)
         for name in order:
             task = tasks[name]
+            for _ in range(plan.settle):
+                task()
             for _ in range(plan.turn):
                 started = clock()
                 task()

@@ -56,6 +56,14 @@ def test_measure__calls_a_task_several_times_in_its_turn() -> None:
     assert all(len(set(clock.calls[start : start + 3])) == 1 for start in range(0, 12, 3))
 
 
+def test_measure__leaves_out_how_a_turn_settles() -> None:
+    clock = FakeClock()
+    tasks = {"a": clock.task("a", 900, 1, 2, 800, 3, 4), "b": clock.task("b", 700, 5, 5)}
+    values = measure(tasks, Plan(warm_up=0, settle=1, turn=2, min_count=2, min_seconds=0), clock)
+    assert values["a"].tolist() == [[1, 2], [3, 4]]
+    assert len(clock.calls) == 12
+
+
 def test_measure__leaves_the_warm_up_out() -> None:
     clock = FakeClock()
     tasks = {"only": clock.task("only", 900, 800, 7)}
@@ -93,7 +101,7 @@ def test_measure__takes_turns_in_an_order_of_the_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"min_count": 0}, {"turn": 0}, {"warm_up": -1}, {"min_seconds": -1.0}]
+    "wrong", [{"min_count": 0}, {"turn": 0}, {"warm_up": -1}, {"settle": -1}, {"min_seconds": -1.0}]
 )
 def test_plan__refuses_what_measures_nothing(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="needs one turn and one round"):
