@@ -41,7 +41,7 @@ hooks: $(READY)
 bench: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	for script in peers providers precisions cold_start folder svm_graph training; do \
-		$(BIN)/python benchmarks/$$script.py || echo "$$script: a target was missed"; \
+		$(BIN)/python benchmarks/$$script.py || [ $$? -eq 5 ] || exit 1; \
 	done
 	$(BIN)/python benchmarks/write_readme.py
 

@@ -5,7 +5,7 @@
 Whole processes, from nothing to a printed label, in turns, for int8 ResNet50 and MobileNetV2. The
 bare script imports NumPy, ONNX Runtime and Pillow, loads the same file and runs it once. The one
 with torch does the same with the float32 network. Files are in the disk's cache, and Python's
-bytecode beside them, as pip leaves it. Exits with 1 if a target is missed.
+bytecode beside them, as pip leaves it. Exits with 5 if a target is missed.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 from made_models import draw_photos, make_file, make_networks
+from script import Result, run_script, tell
 
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.measure import Plan, measure, median_ratio, summarise
 from boats_train.backbone import build_backbone
 
@@ -68,19 +68,19 @@ def main() -> None:
     """Measures, prints a Markdown table and writes the raw values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/cold_start.json"))
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, judge)
+
+
+def judge(options: argparse.Namespace) -> Result:
+    """Measures, and holds the result against the targets."""
     rows = compare(options.rounds)
-    table = to_markdown(rows)
-    report(options.output, {"table": table, "cold_start": rows}, circumstances)
-    print(table)
-    print(f"raw values: {options.output}", file=sys.stderr)
-    if any(
-        row["share_of_bare"][0] > LARGEST_SHARE or row["times_faster_than_torch"][0] < TIMES_FASTER
-        for row in rows
-    ):
-        sys.exit(1)
+    missed = []
+    for row in rows:
+        if row["share_of_bare"][0] > LARGEST_SHARE:
+            missed.append(f"{row['backbone']}: more than {LARGEST_SHARE} of the bare script's time")
+        if row["times_faster_than_torch"][0] < TIMES_FASTER:
+            missed.append(f"{row['backbone']}: not {TIMES_FASTER} times as fast as with torch")
+    return Result(to_markdown(rows), {"cold_start": rows}, missed)
 
 
 def compare(rounds: int) -> list[dict[str, Any]]:
@@ -114,8 +114,8 @@ def compare(rounds: int) -> list[dict[str, Any]]:
             {
                 "backbone": backbone,
                 "times": {name: summarise(values[f"{backbone} {name}"]) for name in SIDES},
-                "share_of_bare": [shares[0].value, shares[0].low, shares[0].high],
-                "times_faster_than_torch": [shares[1].value, shares[1].low, shares[1].high],
+                "share_of_bare": shares[0].to_json(),
+                "times_faster_than_torch": shares[1].to_json(),
             }
         )
     return rows
@@ -137,10 +137,7 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
         times = " | ".join(
             f"{row['times'][name]['p50_ms']:.0f}" for name in ("boats", "bare", "torch")
         )
-        share, faster = (
-            "{:.2f} ({:.2f} to {:.2f})".format(*row[key])
-            for key in ("share_of_bare", "times_faster_than_torch")
-        )
+        share, faster = (tell(row[key]) for key in ("share_of_bare", "times_faster_than_torch"))
         lines.append(f"| {row['backbone']} | {times} | {share} | {faster} |")
     return "\n".join(lines)
 

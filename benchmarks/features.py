@@ -7,7 +7,6 @@ it; the last rows are two calibrations of the same SVM, learned on train and mea
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from script import Result, run_script
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import f1_score, log_loss
 from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC
 from torch import nn
 
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import UsageError
@@ -45,9 +44,11 @@ def main() -> None:
     parser.add_argument("--backbone", default="mobilenet_v2", help="a network with .features")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/features.json"))
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, try_all)
+
+
+def try_all(options: argparse.Namespace) -> Result:
+    """Extracts once, and tries every variant."""
     dataset = scan_dataset(options.data)
     splits = [dataset.splits[name] for name in ("train", "valid")]
     paths = [path for split in splits for path in split.paths]
@@ -57,9 +58,7 @@ def main() -> None:
     folds = make_folds(paths, targets, None, 0)
     rows = list(try_variants(pools, targets, folds))
     rows += try_calibrations(pools["mean"], targets, len(splits[0].paths), paths)
-    report(options.output, {"features": rows, "folds": list(folds.names)}, circumstances)
-    print(to_markdown(rows))
-    print(f"raw values: {options.output}", file=sys.stderr)
+    return Result(to_markdown(rows), {"features": rows, "folds": list(folds.names)})
 
 
 def make_layers(name: str, weights: str) -> nn.Module:

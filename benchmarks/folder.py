@@ -5,7 +5,7 @@
 Both sides have the same int8 file, batch and threads; boats also finds, reads, decodes and resizes
 the photos. Threads that spin while they wait, and threads that sleep, are measured both: what
 boats-predict does with folders is the quicker of the two. Memory is the peak of `boats-predict
-folder` as a process of its own, for few and for many photos. Exits with 1 if a target is missed.
+folder` as a process of its own, for few and for many photos. Exits with 5 if a target is missed.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 from made_models import draw_photos, make_file, make_networks
+from script import Result, run_script, tell
 
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import INPUT, Classifier
 from boats_runtime.errors import ImageError
 from boats_runtime.measure import Plan, measure, median_ratio, summarise
@@ -50,9 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/folder.json"))
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, judge)
+
+
+def judge(options: argparse.Namespace) -> Result:
+    """Measures, and holds the result against the targets."""
     with tempfile.TemporaryDirectory() as passing:
         folder = Path(passing)
         model = make_file(make_networks(options.backbone)["int8"], folder / "boats.onnx")
@@ -64,14 +66,15 @@ def main() -> None:
                 count: peak_of(model, fill(folder / str(count), photos, count)) for count in COUNTS
             },
         }
-    table = to_markdown(result)
-    report(options.output, {"table": table, "folder": result}, circumstances)
-    print(table)
-    print(f"raw values: {options.output}", file=sys.stderr)
     few, many = (result["peak_mb"][count] for count in COUNTS)
-    missed = result["rates"]["sleep"]["share"][0] < SMALLEST_SHARE
-    if missed or max(few, many) > LARGEST_MB or many > few * LARGEST_GROWTH:
-        sys.exit(1)
+    missed = []
+    if result["rates"]["sleep"]["share"][0] < SMALLEST_SHARE:
+        missed.append(f"less than {SMALLEST_SHARE} of the bare session's speed")
+    if max(few, many) > LARGEST_MB:
+        missed.append(f"more than {LARGEST_MB} MB of memory")
+    if many > few * LARGEST_GROWTH:
+        missed.append("memory grows with the folder")
+    return Result(to_markdown(result), {"folder": result}, missed)
 
 
 def compare(model: Path, photos: list[Path], rounds: int) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def compare(model: Path, photos: list[Path], rounds: int) -> dict[str, Any]:
     for way in ("sleep", "spin"):
         ratio = median_ratio(values[f"bare {way}"], values[f"boats {way}"])
         rates[way] = {
-            "share": [ratio.value, ratio.low, ratio.high],
+            "share": ratio.to_json(),
             **{name: summarise(values[f"{name} {way}"]) for name in ("boats", "bare")},
         }
     return rates
@@ -134,7 +137,7 @@ def to_markdown(result: dict[str, Any]) -> str:
     ]
     for way, rate in result["rates"].items():
         speeds = [PHOTOS / rate[name]["p50_ms"] * 1000 for name in ("boats", "bare")]
-        share = "{:.3f} ({:.3f} to {:.3f})".format(*rate["share"])
+        share = tell(rate["share"], 3)
         lines.append(f"| {way} | {speeds[0]:.1f} | {speeds[1]:.1f} | {share} |")
     peaks = ", ".join(f"{peak:.0f} MB for {n:,} photos" for n, peak in result["peak_mb"].items())
     return "\n".join([*lines, f"\npeak memory of boats-predict: {peaks}"])

@@ -3,21 +3,19 @@
     python benchmarks/precisions.py --backbone resnet50
 
 Weights are random and photos drawn: neither changes how long a product takes. "plain stem" is int8
-without the first layers rearranged (`boats_export.stem`). Exits with 1 if a target is missed.
+without the first layers rearranged (`boats_export.stem`). Exits with 5 if a target is missed.
 """
 
 import argparse
-import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from made_models import add_svm, make_networks, quantize
+from script import Result, run_script, tell
 from svm_graph import CLASSES, VECTORS
 
 from boats_export.verify import open_cpu
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import INPUT
 from boats_runtime.measure import Plan, measure, median_ratio, summarise
 
@@ -32,17 +30,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/precisions.json"))
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, judge)
+
+
+def judge(options: argparse.Namespace) -> Result:
+    """Measures, and holds the result against the targets."""
     row = compare(options.backbone, options.rounds)
-    table = to_markdown(row)
-    report(options.output, {"table": table, "precisions": row}, circumstances)
-    print(table)
-    print(f"raw values: {options.output}", file=sys.stderr)
-    value = row["times_faster"][0]
-    if value < TIMES_FASTER or row["int8_mb"] > MEGABYTES:
-        sys.exit(1)
+    missed = []
+    if row["times_faster"][0] < TIMES_FASTER:
+        missed.append(f"int8: not {TIMES_FASTER} times as fast as fp32")
+    if row["int8_mb"] > MEGABYTES:
+        missed.append(f"int8: more than {MEGABYTES} MB")
+    return Result(to_markdown(row), {"precisions": row}, missed)
 
 
 def compare(backbone: str, rounds: int) -> dict[str, Any]:
@@ -62,16 +61,14 @@ def compare(backbone: str, rounds: int) -> dict[str, Any]:
     return {
         "backbone": backbone,
         "times": times,
-        "times_faster": [ratio.value, ratio.low, ratio.high],
-        "of_plain_stem": [stem.value, stem.low, stem.high],
+        "times_faster": ratio.to_json(),
+        "of_plain_stem": stem.to_json(),
         **{f"{name}_mb": len(content) / 1e6 for name, content in contents.items()},
     }
 
 
 def to_markdown(row: dict[str, Any]) -> str:
     """Returns the table."""
-    value, low, high = row["times_faster"]
-    stem = "{:.2f} ({:.2f} to {:.2f})".format(*row["of_plain_stem"])
     lines = ["| network | p50 ms | p90 ms | MB |", "| --- | ---: | ---: | ---: |"]
     for name, times in row["times"].items():
         lines.append(
@@ -79,8 +76,9 @@ def to_markdown(row: dict[str, Any]) -> str:
             f"| {row[f'{name}_mb']:.1f} |"
         )
     lines.append(
-        f"\nint8 is {value:.2f} times as fast as fp32 ({low:.2f} to {high:.2f}), and {stem} times "
-        f"as fast as with a plain stem; the SVM has {VECTORS} vectors and {CLASSES} classes"
+        f"\nint8 is {tell(row['times_faster'])} times as fast as fp32, and "
+        f"{tell(row['of_plain_stem'])} times as fast as with a plain stem; the SVM has {VECTORS} "
+        f"vectors and {CLASSES} classes"
     )
     return "\n".join(lines)
 

@@ -9,7 +9,6 @@ by where its nodes run. What this machine lacks stands there as not measured.
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +19,8 @@ import numpy as np
 import torch
 from made_models import PREPROCESSING, make_file, make_networks
 from numpy.typing import NDArray
+from script import Result, run_script
 
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
 from boats_runtime.errors import ProviderError
 from boats_runtime.measure import Plan, measure, summarise
@@ -42,14 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/providers.json"))
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, tell)
+
+
+def tell(options: argparse.Namespace) -> Result:
+    """Measures, and makes the table."""
     rows, missing = compare(options.backbone, options.rounds)
-    table = to_markdown(rows, missing)
-    report(options.output, {"table": table, "providers": rows, "missing": missing}, circumstances)
-    print(table)
-    print(f"raw values: {options.output}", file=sys.stderr)
+    return Result(to_markdown(rows, missing), {"providers": rows, "missing": missing})
 
 
 def compare(backbone: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]]:

@@ -3,8 +3,8 @@
     python benchmarks/svm_graph.py
 
 16 classes and 1,600 support vectors of 1,280 and 2,048 features: those of MobileNetV2 and ResNet50.
-Both graphs run with the same threads, several times in a row: the first run of a turn meets the
-spinning threads of the session before it. Exits with 1 if a target is missed.
+Both graphs run with the same threads, several times in a row, after one run that isn't timed: it
+meets the spinning threads of the session before it. Exits with 5 if a target is missed.
 """
 
 import argparse
@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from script import Result, run_script, tell
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.calibration import CalibratedClassifierCV
@@ -26,7 +26,6 @@ from sklearn.svm import SVC
 
 from boats_export.head import export_head
 from boats_export.opset import IR_VERSION, OPSET
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.measure import Plan, Ratio, measure, median_ratio, summarise
@@ -81,35 +80,30 @@ class Row:
 def main() -> None:
     """Fits, measures, prints a Markdown table and writes the raw values."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/svm_graph.json"))
     parser.add_argument("--threads", type=int, default=granted_cpus(), help="of both graphs")
     parser.add_argument("--seconds", type=float, default=5.0, help="at least, of each row")
     parser.add_argument("--rounds", type=int, default=10, help="at least, of each row")
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, compare_all)
+
+
+def compare_all(options: argparse.Namespace) -> Result:
+    """Measures both estimators of both widths at both batch sizes."""
     plan = Plan(settle=1, turn=TURN, min_count=options.rounds, min_seconds=options.seconds)
     rows = []
-    table = [HEADER]
-    print(HEADER)
     for features in WIDTHS:
         svc, calibrated = fit(features)
         for name, estimator in (("SVC", svc), ("calibrated", calibrated)):
             sides = open_sides(estimator, features, options.threads)
             for batch in TARGETS:
                 rows.append(compare(sides, features, name, batch, plan))
-                table.append(to_markdown(rows[-1]))
-                print(table[-1], flush=True)
-    results = {
-        "table": "\n".join(table),
+                print(to_markdown(rows[-1]), file=sys.stderr, flush=True)
+    told = {
         "threads": options.threads,
         "plan": asdict(plan),
         "rows": list(map(asdict, rows)),
     }
-    report(options.output, results, circumstances)
     missed = [line for row in rows for line in row.missed]
-    for line in missed:
-        print(f"missed: {line}", file=sys.stderr)
-    sys.exit(1 if missed else 0)
+    return Result("\n".join([HEADER, *map(to_markdown, rows)]), told, missed)
 
 
 def fit(features: int) -> tuple[SVC, CalibratedClassifierCV]:
@@ -218,7 +212,7 @@ def to_markdown(row: Row) -> str:
         f"{times['scikit-learn']:.2f}",
         f"{times['skl2onnx']:.2f}",
         f"{times['graph']:.3f} ({row.times['graph']['p90_ms']:.3f})",
-        f"{share.value:.3f} ({share.low:.3f} to {share.high:.3f})",
+        tell(share.to_json(), 3),
         f"{TARGETS[row.batch]:.2f}",
         f"{row.largest_difference['graph']:.0e}",
     )

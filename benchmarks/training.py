@@ -8,7 +8,6 @@ learns as `boats-train --model finetune` has it, from as many features as the Ve
 """
 
 import argparse
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from script import Result, run_script, tell
 from torch.utils.data import DataLoader, Dataset
 
-from boats_runtime.circumstances import Circumstances, report
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.measure import Plan, measure, median_ratio, summarise
 from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
@@ -76,9 +75,11 @@ def main() -> None:
     parser.add_argument("--weights", default="none")
     parser.add_argument("--data", type=Path, help="folder of photos; drawn ones without it")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.json"))
-    options = parser.parse_args()
-    circumstances = Circumstances()
+    run_script(parser, measure_both)
+
+
+def measure_both(options: argparse.Namespace) -> Result:
+    """Measures the extraction of features, and the training of a head."""
     torch.set_num_threads(granted_cpus())
     with tempfile.TemporaryDirectory() as passing:
         row = compare(
@@ -91,9 +92,7 @@ def main() -> None:
         f"{to_markdown(row)}\n\n100 epochs of a head, batch 128, {HEAD_PHOTOS} x {HEAD_FEATURES} "
         f"features: {head_row['p50_ms'] / 1e3:.1f} s (median of {HEAD_TURNS})"
     )
-    report(options.output, {"table": table, "training": row, "head": head_row}, circumstances)
-    print(table)
-    print(f"raw values: {options.output}", file=sys.stderr)
+    return Result(table, {"training": row, "head": head_row})
 
 
 def train_head() -> None:
@@ -147,7 +146,7 @@ def compare(backbone: str, weights: str, paths: list[Path], rounds: int) -> dict
         "engine": engine.name,
         "photos_a_turn": len(paths),
         "times": {name: summarise(durations) for name, durations in values.items()},
-        "times_faster": [ratio.value, ratio.low, ratio.high],
+        "times_faster": ratio.to_json(),
     }
 
 
@@ -156,12 +155,11 @@ def to_markdown(row: dict[str, Any]) -> str:
     rates = {
         name: row["photos_a_turn"] / times["p50_ms"] * 1e3 for name, times in row["times"].items()
     }
-    value, low, high = row["times_faster"]
     return (
         "| network | photos | plain loop, photos/s | boats, photos/s | times (95%) |\n"
         "| --- | --- | ---: | ---: | ---: |\n"
         f"| {row['backbone']}, {row['engine']} | {row['photos']} | {rates['plain']:.2f} "
-        f"| {rates['boats']:.2f} | {value:.2f} ({low:.2f} to {high:.2f}) |"
+        f"| {rates['boats']:.2f} | {tell(row['times_faster'])} |"
     )
 
 

@@ -60,7 +60,7 @@ def describe(name: str) -> str:
     """Returns a script's section: what it compares, its table, and what that depended on."""
     told = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))) or ""
     title, _, rest = told.partition("\n")
-    about = re.sub(r"\s*Exits with 1 if a\s+target\s+is missed\.", "", rest).strip("\n")
+    about = re.sub(r"\s*Exits\s+with\s+5\s+if\s+a\s+target\s+is\s+missed\.", "", rest).strip("\n")
     lines = [f"## {title.rstrip('.')}", "", about, ""]
     if not (RESULTS / f"{name}.json").is_file():
         return "\n".join([*lines, "Not measured.", ""])

@@ -74,11 +74,12 @@ def busy_warnings(before: float | None, meanwhile: float | None) -> list[str]:
 def busy_seconds(stat: Path = STAT) -> float | None:
     """Returns the time that all cores together have worked since the start; None if nobody says.
 
-    https://man7.org/linux/man-pages/man5/proc_stat.5.html: user, nice, system, irq and softirq.
+    https://man7.org/linux/man-pages/man5/proc_stat.5.html: user, nice, system, irq, softirq, and
+    steal, which is what other virtual machines on the same host took.
     """
     try:
         columns = stat.read_text(encoding="ascii").splitlines()[0].split()[1:]
-        ticks = sum(int(columns[index]) for index in (0, 1, 2, 5, 6))
+        ticks = sum(int(columns[index]) for index in (0, 1, 2, 5, 6, 7))
     except (OSError, IndexError, ValueError):
         return None
     return ticks / os.sysconf("SC_CLK_TCK")
@@ -91,15 +92,14 @@ def own_seconds() -> float:
 
 
 def commit(folder: Path) -> str | None:
-    """Returns the Git commit of a folder, `-dirty` if files differ from it; None without one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """Returns the Git commit of a folder, `-dirty` if its Python files differ; None without one."""
     try:
-        answer = subprocess.run(  # noqa: S603 (nothing of it is the user's)
-            command, cwd=folder, capture_output=True, text=True, check=True
-        )
+        head = _git(folder, "rev-parse", "--short=12", "HEAD")
+        # Results that a benchmark has just written don't count.
+        changed = _git(folder, "status", "--porcelain", "--", ":(top)*.py")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip()
+    return f"{head}-dirty" if changed else head
 
 
 def report(path: Path, results: Mapping[str, Any], circumstances: Circumstances) -> None:
@@ -123,3 +123,11 @@ def _cores(before: float | None, after: float | None, wall_s: float) -> float | 
 def _load_average() -> float | None:
     """Returns how many processes wanted a core over the last minute; None where nobody knows."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", *words]
+    answer = subprocess.run(  # noqa: S603 (nothing of it is the user's)
+        command, cwd=folder, capture_output=True, text=True, check=True
+    )
+    return answer.stdout.strip()

@@ -60,6 +60,10 @@ class Ratio:
     low: float
     high: float
 
+    def to_json(self) -> list[float]:
+        """Returns it as JSON values, in this order."""
+        return [self.value, self.low, self.high]
+
 
 def measure(
     tasks: Mapping[str, Callable[[], object]], plan: Plan, clock: Clock = time.perf_counter_ns
@@ -112,22 +116,27 @@ def median_ratio(
     """Divides the median of `values` by that of `base`, timed in the same rounds.
 
     The interval is the percentile bootstrap (Efron 1979), which draws whole rounds: what slows one
-    task down slows down the other beside it.
+    task down slows down the other beside it. Of several starts of the process, which differ more
+    than rounds do, it draws starts first and then rounds within each (Davison and Hinkley 1997,
+    section 3.8).
 
     Args:
-        values: `(rounds, turn)`, in nanoseconds, as `measure` returns them.
+        values: `(rounds, turn)`, in nanoseconds, as `measure` returns them, or
+            `(starts, rounds, turn)`.
         base: The same of what it is compared with.
         draws: How many times as many rounds are drawn.
         seed: Of the draws.
     """
-    rounds = len(values)
-    if len(base) != rounds:
-        raise ValueError(f"{rounds} and {len(base)} values are not of the same rounds")
+    values, base = (one[np.newaxis] if one.ndim == 2 else one for one in (values, base))
+    starts, rounds = values.shape[:2]
+    if base.shape[:2] != (starts, rounds):
+        raise ValueError(f"{values.shape} and {base.shape} values are not of the same rounds")
     rng = np.random.default_rng(seed)
     ratios = np.empty(draws)
     for draw in range(draws):
-        drawn = rng.integers(0, rounds, rounds)
-        ratios[draw] = np.median(values[drawn]) / np.median(base[drawn])
+        chosen = rng.integers(0, starts, (starts, 1))
+        drawn = rng.integers(0, rounds, (starts, rounds))
+        ratios[draw] = np.median(values[chosen, drawn]) / np.median(base[chosen, drawn])
     low, high = np.percentile(ratios, (2.5, 97.5))
     return Ratio(float(np.median(values) / np.median(base)), float(low), float(high))
 

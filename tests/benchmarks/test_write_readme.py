@@ -32,7 +32,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     here = tmp_path / "benchmarks"
     (here / "results").mkdir(parents=True)
     for name in module.SCRIPTS:
-        about = "    python it\n\nWhat it does. Exits with 1 if a\ntarget is missed."
+        about = "    python it\n\nWhat it does. Exits with 5 if a\ntarget is missed."
         (here / f"{name}.py").write_text(f'"""Title of {name}.\n\n{about}\n"""\n')
     monkeypatch.setattr(module, "HERE", here)
     monkeypatch.setattr(module, "RESULTS", here / "results")

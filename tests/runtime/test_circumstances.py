@@ -69,7 +69,7 @@ def test_circumstances__what_they_measure_is_not_others(monkeypatch: pytest.Monk
 def test_busy_seconds__reads_what_linux_counts(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu  100 20 30 9999 888 4 6 50 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
-    assert busy_seconds(stat) == 160 / os.sysconf("SC_CLK_TCK")
+    assert busy_seconds(stat) == 210 / os.sysconf("SC_CLK_TCK")
     stat.write_text("")
     assert busy_seconds(stat) is None
     assert busy_seconds(tmp_path / "none") is None
@@ -90,13 +90,16 @@ def test_commit__names_the_commit_and_its_changes(tmp_path: Path) -> None:
         return answer.stdout.strip()
 
     git("init", "--quiet")
-    (tmp_path / "file").write_text("one", encoding="utf-8")
-    git("add", "file")
+    for name in ("code.py", "results.json"):
+        (tmp_path / name).write_text("1", encoding="utf-8")
+    git("add", "--all")
     git("commit", "--quiet", "--message", "one")
     clean = commit(tmp_path)
     assert len(clean) == 12
     assert git("rev-parse", "HEAD").startswith(clean)
-    (tmp_path / "file").write_text("two", encoding="utf-8")
+    (tmp_path / "results.json").write_text("2", encoding="utf-8")
+    assert commit(tmp_path) == clean
+    (tmp_path / "code.py").write_text("2", encoding="utf-8")
     assert commit(tmp_path) == f"{clean}-dirty"
 
 

@@ -125,8 +125,8 @@ def test_summarise__tells_p99_from_a_thousand_values_on(rounds: int, told: bool)
 
 
 def test_median_ratio__is_of_the_medians() -> None:
-    values = np.array([10, 20, 1000], dtype=np.int64)
-    base = np.array([100, 40, 39], dtype=np.int64)
+    values = np.array([[10], [20], [1000]], dtype=np.int64)
+    base = np.array([[100], [40], [39]], dtype=np.int64)
     ratio = median_ratio(values, base)
     assert ratio.value == 0.5
     assert ratio.low <= ratio.value <= ratio.high
@@ -136,8 +136,8 @@ def test_median_ratio__interval_narrows_with_rounds() -> None:
     rng = np.random.default_rng(0)
     widths = []
     for rounds in (20, 2000):
-        values = rng.normal(50_000, 5000, rounds).astype(np.int64)
-        base = rng.normal(100_000, 10_000, rounds).astype(np.int64)
+        values = rng.normal(50_000, 5000, (rounds, 1)).astype(np.int64)
+        base = rng.normal(100_000, 10_000, (rounds, 1)).astype(np.int64)
         ratio = median_ratio(values, base)
         assert ratio.low < 0.5 < ratio.high
         widths.append(ratio.high - ratio.low)
@@ -153,7 +153,17 @@ def test_median_ratio__draws_whole_rounds() -> None:
 
 def test_median_ratio__refuses_other_rounds() -> None:
     with pytest.raises(ValueError, match="not of the same rounds"):
-        median_ratio(np.ones(3, dtype=np.int64), np.ones(4, dtype=np.int64))
+        median_ratio(np.ones((3, 2), dtype=np.int64), np.ones((4, 2), dtype=np.int64))
+
+
+def test_median_ratio__counts_how_starts_differ() -> None:
+    """Rounds of a start are alike, starts are not: one alone is no more certain than its luck."""
+    base = np.full((4, 50, 1), 100, dtype=np.int64)
+    values = base * np.array([1, 1, 2, 2]).reshape(4, 1, 1)
+    ratio = median_ratio(values, base)
+    assert (ratio.low, ratio.high) == (1.0, 2.0)
+    alone = median_ratio(values[0], base[0])
+    assert (alone.low, alone.value, alone.high) == (1.0, 1.0, 1.0)
 
 
 # --- time_runs
