@@ -40,7 +40,8 @@ hooks: $(READY)
 # OpenVINO is a peer, no part of boats: installed only to be measured.
 bench: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
-	for script in peers providers precisions cold_start folder svm_graph training; do \
+	models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && export MADE_MODELS="$$models" && \
+	for script in peers profile_int8 providers precisions cold_start folder svm_graph training; do \
 		$(BIN)/python benchmarks/$$script.py || [ $$? -eq 5 ] || exit 1; \
 	done
 	$(BIN)/python benchmarks/write_readme.py

@@ -1,8 +1,10 @@
 """Model files to measure: real networks with random weights and an SVM, made as boats-export does.
 
 Neither weights nor photos change how long a product takes; accuracy is not measured on these.
+Scripts that run one after the other share them: MADE_MODELS names a folder that keeps them.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,6 +31,17 @@ PREPROCESSING = Preprocessing(240, 800)
 
 def make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
     """Makes a network from `image` to `features`, by precision: fp32, fp16 and int8."""
+    kept = os.environ.get("MADE_MODELS")
+    if kept is None:
+        return _make_networks(backbone)
+    files = {name: Path(kept) / f"{backbone}-{name}.onnx" for name in ("fp32", "fp16", "int8")}
+    if not all(path.is_file() for path in files.values()):
+        for name, network in _make_networks(backbone).items():
+            onnx.save(network, files[name])
+    return {name: onnx.load(path) for name, path in files.items()}
+
+
+def _make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
     network = export_network(FeatureNetwork(build_backbone(backbone), PREPROCESSING), PREPROCESSING)
     half = onnx.ModelProto()
     half.CopyFrom(network)

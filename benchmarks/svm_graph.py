@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=granted_cpus(), help="of both graphs")
     parser.add_argument("--seconds", type=float, default=5.0, help="at least, of each row")
-    parser.add_argument("--rounds", type=int, default=10, help="at least, of each row")
+    parser.add_argument("--rounds", type=int, default=6, help="at least, of each row")
     run_script(parser, compare_all)
 
 

@@ -20,7 +20,10 @@ from boats_runtime.files import write_whole
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SCRIPTS = ("peers", "providers", "precisions", "cold_start", "folder", "svm_graph", "training")
+SCRIPTS = (
+    "peers", "profile_int8", "providers", "precisions", "cold_start", "folder", "svm_graph",
+    "training",
+)  # fmt: skip
 PLOT = "peers.png"
 MARK = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
 LIBRARIES = (

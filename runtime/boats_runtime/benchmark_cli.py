@@ -1,6 +1,7 @@
 """`boats-benchmark FILE...`: which provider, precision, batch and threads are quickest here."""
 
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -59,8 +60,8 @@ def benchmark(
     """Time exported files on this machine, and say what it depended on."""
     batches = read_counts("--batch", batch)
     counts: list[int | None] = [None] if threads is None else [*read_counts("--threads", threads)]
-    if duration <= 0:
-        raise UsageError(f"--duration {duration:g}: not more than 0 seconds")
+    if not 0 < duration < math.inf:
+        raise UsageError(f"--duration {duration:g}: not a number of seconds above 0")
     if scenario == "single-stream" and batches != [1]:
         raise UsageError(f"--batch {batch}: one photo at a time is what single-stream means; "
                          "--scenario offline takes batches")  # fmt: skip
