@@ -2,8 +2,8 @@
 
     python benchmarks/profile_int8.py
 
-ResNet50 at 240x800, the same threads, runs in turns; the median of each node, added up by what it
-does. Profiling costs a little itself. OpenVINO adds within the convolution before.
+ResNet50 at 240x800, the same threads, several runs a turn; the median of each node, added up by
+what it does. Profiling costs a little itself. OpenVINO adds within the convolution before.
 """
 
 import argparse
@@ -22,7 +22,9 @@ from script import Result, run_script
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
 
-WARM_UP = 5
+RUNS = 8
+"""Of a turn."""
+
 ADDITIONS, OTHERS = "residual additions", "everything else"
 
 Times = dict[str, dict[str, list[float]]]
@@ -33,7 +35,7 @@ def main() -> None:
     """Profiles, prints a Markdown table and writes the values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--turns", type=int, default=8)
     run_script(parser, profile)
 
 
@@ -49,15 +51,15 @@ def profile(options: argparse.Namespace) -> Result:
             0, 256, (1, PREPROCESSING.height, PREPROCESSING.width, 3), dtype=np.uint8
         )
         theirs: Times = defaultdict(lambda: defaultdict(list))
-        for number in range(WARM_UP + options.runs):
-            session.run(None, {INPUT: pixels})
-            if request is None:
-                continue
-            request.infer({INPUT: pixels})
-            for node in request.get_profiling_info() if number >= WARM_UP else ():
-                kind = kernels.get(node.node_name, OTHERS)
-                spent = node.real_time.total_seconds() * 1000
-                theirs[kind][node.node_name].append(spent)
+        for _ in range(options.turns):
+            for _ in range(RUNS):
+                session.run(None, {INPUT: pixels})
+            for _ in range(RUNS if request else 0):
+                request.infer({INPUT: pixels})
+                for node in request.get_profiling_info():
+                    kind = kernels.get(node.node_name, OTHERS)
+                    spent = node.real_time.total_seconds() * 1000
+                    theirs[kind][node.node_name].append(spent)
         ours = read_profile(Path(session.end_profiling()), kernels)
     sums = {"ONNX Runtime": add_up(ours)}
     if request is not None:
@@ -112,10 +114,7 @@ def read_profile(path: Path, kernels: dict[str, str]) -> Times:
             name = event["name"].partition("_token_")[0]
             kind = ADDITIONS if event["args"]["op_name"] == "QLinearAdd" else OTHERS
             times[kernels.get(name, kind)][event["name"]].append(event["dur"] / 1000)
-    return {
-        kind: {name: spent[WARM_UP:] for name, spent in nodes.items()}
-        for kind, nodes in times.items()
-    }
+    return times
 
 
 def add_up(times: Times) -> dict[str, float]:
