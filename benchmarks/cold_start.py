@@ -68,7 +68,7 @@ def main() -> None:
     """Measures, prints a Markdown table and writes the raw values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--torch-rounds", type=int, default=5)
+    parser.add_argument("--torch-rounds", type=int, default=3)
     run_script(parser, judge)
 
 

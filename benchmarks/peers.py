@@ -37,8 +37,8 @@ def main() -> None:
     """Measures, prints a Markdown table and writes the raw values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--starts", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=2, help="of each start")
+    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6, help="of each start")
     run_script(parser, compare)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     """Measures, prints a Markdown table and writes the raw values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=60)
     run_script(parser, judge)
 
 

@@ -1,6 +1,6 @@
 """One start of what `peers.py` compares: opens every side, times them in turns, prints JSON.
 
-    python benchmarks/sides.py FOLDER --backbone resnet50 --rounds 4 --seed 0
+    python benchmarks/sides.py FOLDER --backbone resnet50 --rounds 6 --seed 0
 
 FOLDER holds what `write_files` wrote. A process of its own: where memory lies, and so how long a
 run takes, differs from start to start, and several of them show by how much.
@@ -215,11 +215,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     tasks, missing = open_sides(options.folder, options.backbone)
-    plan = Plan(3, settle=1, turn=4, min_count=options.rounds, min_seconds=0, seed=options.seed)
+    plan = Plan(3, settle=1, turn=2, min_count=options.rounds, min_seconds=0, seed=options.seed)
     values = {name: times.tolist() for name, times in measure(tasks, plan).items()}
     json.dump({"values": values, "missing": missing}, sys.stdout)
 

@@ -14,9 +14,8 @@ Row = Mapping[str, Any]
 
 def to_table(rows: Sequence[Row], scenario: str) -> list[str]:
     """Returns the lines of a table; a row that failed says why."""
-    heads = [*COLUMNS, "rate within bound"] if scenario == "server" else list(COLUMNS)
-    cells = [heads, *(_cells(row, scenario) for row in rows if not row["error"])]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    cells = _make_cells(rows, scenario)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
         first, *others = zip(row, widths, strict=True)
@@ -35,13 +34,11 @@ def to_page(rows: Sequence[Row], record: Mapping[str, Any], plots: Sequence[str]
         plots: Names of pictures beside the page.
     """
     scenario, told = record["scenario"], record["circumstances"]
-    heads = [*COLUMNS, "rate within bound"] if scenario == "server" else list(COLUMNS)
+    heads, *cells = _make_cells(rows, scenario)
     lines = [f"# boats-benchmark: {scenario}", ""]
     lines += [f"**{warning}**\n" for warning in told["warnings"]]
     lines += ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
-    for row in rows:
-        if not row["error"]:
-            lines.append("| " + " | ".join(_cells(row, scenario)) + " |")
+    lines += [f"| {' | '.join(row)} |" for row in cells]
     lines += [f"\n{row['model']} on {row['provider']}: {row['error']}" for row in failed(rows)]
     lines += ["", "Where the time of one photo goes, in ms:", "", *_stages(rows), ""]
     lines += [f"![{Path(name).stem}]({name})\n" for name in plots]
@@ -69,8 +66,24 @@ def failed(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["error"]]
 
 
-def _cells(row: Row, scenario: str) -> list[str]:
-    cells = [
+def _make_cells(rows: Sequence[Row], scenario: str) -> list[list[str]]:
+    """Returns the heads and, of each row that was measured, its cells."""
+    good = [row for row in rows if not row["error"]]
+    columns = list(COLUMNS)
+    cells = [_cells(row) for row in good]
+    if any(row["gpu_mb"] is not None for row in good):
+        columns.append("GPU MB")
+        for row, texts in zip(good, cells, strict=True):
+            texts.append("-" if row["gpu_mb"] is None else f"{row['gpu_mb']:.0f}")
+    if scenario == "server":
+        columns.append("rate within bound")
+        for row, texts in zip(good, cells, strict=True):
+            texts.append(_rate(row["server"]))
+    return [columns, *cells]
+
+
+def _cells(row: Row) -> list[str]:
+    return [
         Path(row["model"]).name,
         row["active_provider"] + _places(row["nodes"]),
         str(row["batch"]),
@@ -82,13 +95,11 @@ def _cells(row: Row, scenario: str) -> list[str]:
         f"{row['cpu_cores']:.1f}",
         "?" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
     ]
-    if scenario == "server":
-        server = row["server"]
-        kept = (
-            f"{server['rate']:.1f}/s, p99 {server['p99_ms']:.0f} ms" if server["rate"] else "none"
-        )
-        cells.append(f"{kept} (bound {server['bound_ms']:.0f} ms)")
-    return cells
+
+
+def _rate(server: Mapping[str, Any]) -> str:
+    kept = f"{server['rate']:.1f}/s, p99 {server['p99_ms']:.0f} ms" if server["rate"] else "none"
+    return f"{kept} (bound {server['bound_ms']:.0f} ms)"
 
 
 def _interval(value: Mapping[str, float] | None, digits: int) -> str:
