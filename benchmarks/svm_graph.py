@@ -39,7 +39,7 @@ TARGETS = {1: 1 / 10, 64: 1 / 20}
 STARTS = 3
 """Sessions are opened so often, one after the other: where memory lies makes a difference."""
 
-ROUNDS = {1: 20, 64: 2}
+ROUNDS = {1: 12, 64: 2}
 """Of each start, by batch size."""
 
 TURN = 10
