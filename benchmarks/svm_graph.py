@@ -10,7 +10,7 @@ meets the spinning threads of the session before it. Exits with 5 if a target is
 import argparse
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -36,10 +36,11 @@ WIDTHS = (1280, 2048)
 TARGETS = {1: 1 / 10, 64: 1 / 20}
 """Largest time of the graph by batch size, as a share of that of skl2onnx's."""
 
-STARTS = 3
-"""Sessions are opened so often, one after the other: where memory lies makes a difference."""
+STARTS = 5
+"""Times that all sessions are opened anew, spread over the run: memory lies elsewhere then, and the
+machine has another mood."""
 
-ROUNDS = {1: 12, 64: 2}
+ROUNDS = {1: 10, 64: 1}
 """Of each start, by batch size."""
 
 TURN = 10
@@ -91,15 +92,22 @@ def main() -> None:
 
 
 def compare_all(options: argparse.Namespace) -> Result:
-    """Measures both estimators of both widths at both batch sizes."""
-    rows = []
-    for features in WIDTHS:
-        svc, calibrated = fit(features)
-        for name, estimator in (("SVC", svc), ("calibrated", calibrated)):
-            starts = open_sides(estimator, features, options.threads)
-            for batch in TARGETS:
-                rows.append(compare(starts, features, name, batch))
-                print(to_markdown(rows[-1]), file=sys.stderr, flush=True)
+    """Measures both estimators of both widths at both batch sizes, start after start."""
+    contests = [contest for features in WIDTHS for contest in make_contests(features)]
+    starts: list[list[Values]] = []
+    for seed in range(STARTS):
+        starts.append([])
+        for contest in contests:
+            sides = contest.open(options.threads)
+            starts[-1] += [measure_sides(sides, contest.photos(batch), seed) for batch in TARGETS]
+        print(f"start {seed + 1} of {STARTS}", file=sys.stderr, flush=True)
+    places = [(contest, batch) for contest in contests for batch in TARGETS]
+    rows = [
+        make_row(
+            contest, batch, {side: np.stack([one[side] for one in measured]) for side in SIDES}
+        )
+        for (contest, batch), measured in zip(places, zip(*starts, strict=True), strict=True)
+    ]
     told = {
         "threads": options.threads,
         "plan": {"starts": STARTS, "rounds": ROUNDS, "turn": TURN},
@@ -131,29 +139,47 @@ def fit(features: int) -> tuple[SVC, CalibratedClassifierCV]:
 
 
 Side = Callable[[NDArray[np.float32]], Any]
+Values = dict[str, NDArray[np.int64]]
+SIDES = ("scikit-learn", "skl2onnx", "graph")
 
 
-def open_sides(estimator: Any, features: int, threads: int) -> list[dict[str, Side]]:
-    """Returns what is compared, opened anew for each start.
+@dataclass(frozen=True)
+class Contest:
+    """An estimator and what both conversions make of it.
 
-    Each side takes `(N, D) float32` and returns scores `(N, K)`.
-
-    Args:
-        estimator: Fitted.
+    Attributes:
+        name: `SVC`, or `calibrated`.
         features: D.
-        threads: Of both ONNX sessions.
+        scores: scikit-learn's, from `(N, D)` to `(N, K)`.
+        stock: skl2onnx's conversion.
+        graph: boats' conversion.
     """
-    scores = getattr(estimator, "predict_proba", None) or estimator.decision_function
-    stock = convert_by_skl2onnx(estimator, features)
-    graph = export_head(estimator, features).SerializeToString()
-    return [
-        {
-            "scikit-learn": scores,
-            "skl2onnx": open_session(stock, threads),
-            "graph": open_session(graph, threads),
-        }
-        for _ in range(STARTS)
-    ]
+
+    name: str
+    features: int
+    scores: Side
+    stock: bytes
+    graph: bytes
+
+    def open(self, threads: int) -> dict[str, Side]:
+        """Opens the sessions anew."""
+        stock, graph = (open_session(model, threads) for model in (self.stock, self.graph))
+        return dict(zip(SIDES, (self.scores, stock, graph), strict=True))
+
+    def photos(self, batch: int) -> NDArray[np.float32]:
+        """Makes up the features of so many photos, always the same."""
+        rng = np.random.default_rng(1)
+        values: NDArray[np.float64] = np.maximum(rng.normal(0, 1, (batch, self.features)), 0)
+        return values.astype(np.float32)
+
+
+def make_contests(features: int) -> Iterator[Contest]:
+    """Fits both estimators on so many features, and converts them."""
+    for name, estimator in zip(("SVC", "calibrated"), fit(features), strict=True):
+        scores = getattr(estimator, "predict_proba", None) or estimator.decision_function
+        stock = convert_by_skl2onnx(estimator, features)
+        graph = export_head(estimator, features).SerializeToString()
+        yield Contest(name, features, scores, stock, graph)
 
 
 def convert_by_skl2onnx(estimator: Any, features: int) -> bytes:
@@ -185,23 +211,19 @@ def open_session(model: bytes, threads: int) -> Side:
     return run
 
 
-def compare(starts: list[dict[str, Side]], features: int, estimator: str, batch: int) -> Row:
-    """Measures all sides on the same photos, start after start."""
-    rng = np.random.default_rng(1)
-    photos = np.maximum(rng.normal(0, 1, (batch, features)), 0).astype(np.float32)
-    sides = starts[0]
+def measure_sides(sides: dict[str, Side], photos: NDArray[np.float32], seed: int) -> Values:
+    """Measures all sides of a start on the same photos."""
+    plan = Plan(settle=1, turn=TURN, min_count=ROUNDS[len(photos)], min_seconds=0, seed=seed)
+    return measure({name: partial(run, photos) for name, run in sides.items()}, plan)
+
+
+def make_row(contest: Contest, batch: int, values: Values) -> Row:
+    """Returns what was measured of a contest at a batch size: `(starts, rounds, turn)` a side."""
+    sides, photos = contest.open(1), contest.photos(batch)
     exact = sides["scikit-learn"](photos.astype(np.float64))
-    measured = [
-        measure(
-            {name: partial(run, photos) for name, run in opened.items()},
-            Plan(settle=1, turn=TURN, min_count=ROUNDS[batch], min_seconds=0, seed=seed),
-        )
-        for seed, opened in enumerate(starts)
-    ]
-    values = {name: np.stack([one[name] for one in measured]) for name in sides}
     return Row(
-        features,
-        estimator,
+        contest.features,
+        contest.name,
         batch,
         times={name: summarise(durations) for name, durations in values.items()},
         share_of_skl2onnx=median_ratio(values["graph"], values["skl2onnx"]),
