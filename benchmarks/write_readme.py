@@ -36,7 +36,8 @@ HEADER = """# Benchmarks
 Written by `python benchmarks/write_readme.py` from the JSON that each script leaves in
 `benchmarks/results/`, raw values included; `make bench` runs all of them and then this. Ratios are
 of medians, of sides that took turns in one run, with 95 % intervals from drawing starts and rounds
-again; `python benchmarks/agree.py` compares two runs. p99 is only told of 1,000 runs and more. `boats-benchmark` measures your own file on your own machine.
+again; `python benchmarks/agree.py` compares two runs. p99 is only told of 1,000 runs and more.
+`boats-benchmark` measures your own file on your own machine.
 """
 
 
