@@ -201,6 +201,7 @@ CUDA = frozenset(
         "Softmax",
         "Softplus",
         "Softsign",
+        "Split",
         "Sqrt",
         "Squeeze",
         "Sub",
