@@ -4,8 +4,8 @@
 
 All sides have the same int8 file, batch and threads; boats also finds, reads, decodes and resizes
 the photos. boats-predict lets waiting threads sleep in a folder; threads that spin are measured
-beside it. Memory is the peak of `boats-predict
-folder` as a process of its own, for few and for many photos. Exits with 5 if a target is missed.
+beside it. Memory is the peak of `boats-predict folder` as a process of its own, for few and for
+many photos. Exits with 5 if a target is missed.
 """
 
 import argparse

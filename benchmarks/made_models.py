@@ -8,7 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from svm_graph import CLASSES, fit
 
 from boats_export.assemble import Layout, assemble
@@ -48,9 +50,20 @@ def _make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
     return {"fp32": network, "fp16": to_half(half), "int8": quantize(rearrange_stem(network))}
 
 
+def count_features(network: onnx.ModelProto) -> int:
+    """Returns D, the width of a network's features."""
+    return int(network.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
+
+
+def make_pixels(batch: int = 1) -> NDArray[np.uint8]:
+    """Makes up photos `(batch, H, W, 3) uint8` as the network takes them, always the same."""
+    shape = (batch, PREPROCESSING.height, PREPROCESSING.width, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
 def add_svm(network: onnx.ModelProto) -> onnx.ModelProto:
     """Adds an SVM of `CLASSES` classes to a network."""
-    width = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    width = count_features(network)
     return assemble(network, export_head(fit(width)[1], width, half=True), Layout())
 
 

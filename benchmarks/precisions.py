@@ -10,8 +10,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-import numpy as np
-from made_models import add_svm, make_networks, quantize
+from made_models import add_svm, make_networks, make_pixels, quantize
 from script import Result, run_script, tell
 from svm_graph import CLASSES, VECTORS
 
@@ -50,7 +49,7 @@ def compare(backbone: str, rounds: int) -> dict[str, Any]:
     models = {name: networks[name] for name in ("fp32", "int8")}
     models["int8 with SVM"] = add_svm(networks["int8"])
     models[PLAIN] = quantize(networks["fp32"])
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 240, 800, 3), dtype=np.uint8)
+    pixels = make_pixels()
     contents = {name: model.SerializeToString() for name, model in models.items()}
     sessions = {name: open_cpu(content) for name, content in contents.items()}
     tasks = {name: partial(one.run, None, {INPUT: pixels}) for name, one in sessions.items()}

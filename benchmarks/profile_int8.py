@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from made_models import PREPROCESSING, make_file, make_networks
+from made_models import make_file, make_networks, make_pixels
 from script import Result, run_script
+from sides import request_openvino
 
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
@@ -47,9 +48,7 @@ def profile(options: argparse.Namespace) -> Result:
         path = make_file(network, Path(passing) / "int8.onnx")
         session = open_session(path, Path(passing) / "profile")
         request = open_openvino(path)
-        pixels = np.random.default_rng(0).integers(
-            0, 256, (1, PREPROCESSING.height, PREPROCESSING.width, 3), dtype=np.uint8
-        )
+        pixels = make_pixels()
         theirs: Times = defaultdict(lambda: defaultdict(list))
         for _ in range(options.turns):
             for _ in range(RUNS):
@@ -92,17 +91,9 @@ def open_session(path: Path, prefix: Path) -> Any:
 def open_openvino(path: Path) -> Any:
     """Opens a file with OpenVINO, profiled; None where it is not installed."""
     try:
-        import openvino  # noqa: PLC0415 (a peer that need not be there)
+        return request_openvino(path, "f32", PERF_COUNT=True)
     except ImportError:
         return None
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": granted_cpus(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "PERF_COUNT": True,
-    }
-    core = openvino.Core()
-    return core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
 
 
 def read_profile(path: Path, kernels: dict[str, str]) -> Times:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from made_models import PREPROCESSING, make_file, make_networks
+from made_models import PREPROCESSING, make_file, make_networks, make_pixels
 from numpy.typing import NDArray
 from script import Result, run_script
 
@@ -62,7 +62,7 @@ def compare(backbone: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]
         }
         opened = open_all(files, missing)
         for batch in sorted({*BATCHES["cpu"], *ACCELERATOR_BATCHES}):
-            pixels = np.random.default_rng(0).integers(0, 256, (batch, 240, 800, 3), np.uint8)
+            pixels = make_pixels(batch)
             tasks: dict[tuple[str, str, str], Task] = {}
             for (precision, provider), classifier in opened.items():
                 if batch in BATCHES.get(provider, ACCELERATOR_BATCHES):

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from made_models import PREPROCESSING, draw_photos, make_file, make_networks
+from made_models import (
+    PREPROCESSING,
+    count_features,
+    draw_photos,
+    make_file,
+    make_networks,
+    make_pixels,
+)
 from numpy.typing import NDArray
 from onnx import compose, helper, numpy_helper
 from svm_graph import CLASSES, convert_by_skl2onnx, fit
@@ -55,7 +62,7 @@ def add_stock_svm(network: onnx.ModelProto) -> onnx.ModelProto:
     """Adds an SVM as skl2onnx converts it by itself."""
     whole = onnx.ModelProto()
     whole.CopyFrom(network)
-    width = network.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    width = count_features(network)
     head = onnx.load_model_from_string(convert_by_skl2onnx(fit(width)[0], width))
     known = {one.domain for one in whole.opset_import}
     whole.opset_import.extend(one for one in head.opset_import if one.domain not in known)
@@ -75,7 +82,7 @@ def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.CopyFrom(network)
     graph = model.graph
-    width = graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    width = count_features(network)
     *_, subtract, _ = graph.node[:4]
     subtract.input[0] = "images"
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -106,9 +113,7 @@ def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
 
 def open_sides(folder: Path, backbone: str) -> tuple[dict[str, Task], list[str]]:
     """Opens all sides, and says which are missing."""
-    pixels = np.random.default_rng(0).integers(
-        0, 256, (1, PREPROCESSING.height, PREPROCESSING.width, 3), dtype=np.uint8
-    )
+    pixels = make_pixels()
     tasks: dict[str, Task] = {}
     for name, precision in ((FP32, "fp32"), (INT8, "int8")):
         classifier = Classifier(folder / f"{precision}.onnx", "cpu", spin=True)
@@ -174,23 +179,38 @@ def open_openvino(folder: Path, pixels: NDArray[np.uint8]) -> dict[str, Task]:
     Raises:
         ImportError: It is not installed.
     """
-    import openvino  # noqa: PLC0415 (a peer that need not be there)
-
-    core = openvino.Core()
     tasks: dict[str, Task] = {}
     for name, file, precision in (
         ("OpenVINO fp32", "fp32", "f32"),
         ("OpenVINO bf16", "fp32", "bf16"),
         (OPENVINO_INT8, "int8", "f32"),
     ):
-        settings = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": granted_cpus(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        model = core.compile_model(core.read_model(folder / f"{file}.onnx"), "CPU", settings)
-        tasks[name] = partial(model.create_infer_request().infer, {INPUT: pixels})
+        request = request_openvino(folder / f"{file}.onnx", precision)
+        tasks[name] = partial(request.infer, {INPUT: pixels})
     return tasks
+
+
+def request_openvino(path: Path, precision: str, **more: Any) -> Any:
+    """Opens a file with OpenVINO on the CPU, ready to infer one photo after the other.
+
+    Args:
+        path: The file.
+        precision: The hint it is given: `f32` or `bf16`.
+        more: Further settings, by OpenVINO's names.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    import openvino  # noqa: PLC0415 (a peer that need not be there)
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": granted_cpus(),
+        "PERFORMANCE_HINT": "LATENCY",
+        **more,
+    }
+    core = openvino.Core()
+    return core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
 
 
 def open_ultralytics(folder: Path) -> dict[str, Task]:

@@ -62,6 +62,8 @@ def benchmark(
     counts: list[int | None] = [None] if threads is None else [*read_counts("--threads", threads)]
     if not 0 < duration < math.inf:
         raise UsageError(f"--duration {duration:g}: not a number of seconds above 0")
+    if not 0 < bound < math.inf:
+        raise UsageError(f"--bound {bound:g}: not a number of milliseconds above 0")
     if scenario == "single-stream" and batches != [1]:
         raise UsageError(f"--batch {batch}: one photo at a time is what single-stream means; "
                          "--scenario offline takes batches")  # fmt: skip

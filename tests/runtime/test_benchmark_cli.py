@@ -99,6 +99,7 @@ def test_benchmark__one_provider_is_not_there(run: Run, tiny_model: Path) -> Non
         (["--duration", "0"], 2, "--duration 0: not a number of seconds above 0"),
         (["--duration", "nan"], 2, "--duration nan: not a number of seconds above 0"),
         (["--duration", "inf"], 2, "--duration inf: not a number of seconds above 0"),
+        (["--bound", "nan"], 2, "--bound nan: not a number of milliseconds above 0"),
         (["--batch", "0", "--scenario", "offline"], 2, "--batch 0: not numbers from 1 on"),
         (["--batch", "1,x", "--scenario", "offline"], 2, "--batch 1,x: not numbers from 1 on"),
         (["--threads", ""], 2, "not numbers from 1 on"),
