@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from made_models import draw_photos, make_file, make_networks
-from script import Result, run_script, tell
 
-from boats_runtime.measure import Plan, measure, median_ratio, summarise
-from boats_train.backbone import build_backbone
+from boats_benchmark.timing import Plan, measure, median_ratio, summarise
+from boats_train.models.backbone import build_backbone
+from suite.harness import Result, run_script, tell
+from suite.synthetic_models import draw_photos, make_file, make_networks
 
 BACKBONES = ("resnet50", "mobilenet_v2")
 SIDES = ("boats", "bare", "torch")

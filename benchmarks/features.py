@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from script import Result, run_script
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import f1_score, log_loss
 from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC
 from torch import nn
 
+from boats_data.dataset import scan_dataset
 from boats_runtime.cpu import granted_cpus
-from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import UsageError
-from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from boats_train.backbone import build_backbone, load_weights
-from boats_train.calibration import CalibratedSvm
-from boats_train.features import decode_photos
-from boats_train.folds import Folds, make_folds
-from boats_train.kernel_search import Candidate, held_out_decisions
-from boats_train.progress import track
+from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from boats_runtime.progress import track
+from boats_train.features.extraction import decode_images
+from boats_train.models.backbone import build_backbone, load_weights
+from boats_train.models.calibrated_svc import CalibratedSVC
+from boats_train.svm.folds import Folds, make_folds
+from boats_train.svm.grid_search import Candidate, held_out_decisions
+from suite.harness import Result, run_script
 
 COST, FACTOR = 10.0, 0.7
 """C, and gamma as a multiple of `scale`: what the search chose on the Venice boats."""
@@ -81,7 +81,7 @@ def extract(layers: nn.Module, paths: list[Path]) -> dict[str, Rows]:
     mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
     std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
     pools: dict[str, list[Rows]] = {}
-    photos = decode_photos(Preprocessing(240, 800), paths)
+    photos = decode_images(Preprocessing(240, 800), paths)
     for _, pixels in track(photos, "features", len(paths)):
         image = (torch.tensor(pixels).permute(2, 0, 1)[None].float() - mean) / std
         with torch.inference_mode():
@@ -148,7 +148,7 @@ def try_calibrations(
     svc = SVC(C=COST, gamma=gamma, break_ties=True)
     candidate = Candidate("none", gamma, FACTOR, COST, None)
     decisions = held_out_decisions(train, labels, folds, candidate, granted_cpus())
-    ours = CalibratedSvm(svc.fit(train, labels)).fit(decisions, labels)
+    ours = CalibratedSVC(svc.fit(train, labels)).fit(decisions, labels)
     pairs = folds.with_every_class(labels)
     apart = CalibratedClassifierCV(svc, method="sigmoid", cv=pairs, ensemble=False)
     calibrations = {"one slope, an offset a class": ours, "one sigmoid a class, apart": apart}

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_models import draw_photos, make_file, make_networks
-from script import Result, run_script, tell
 
+from boats_benchmark.timing import Plan, measure, median_ratio, summarise
 from boats_runtime.classifier import INPUT, Classifier
 from boats_runtime.errors import ImageError
-from boats_runtime.measure import Plan, measure, median_ratio, summarise
+from suite.harness import Result, run_script, tell
+from suite.synthetic_models import draw_photos, make_file, make_networks
 
 PHOTOS = 500
 COUNTS = (200, 2000)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from script import Result, run_script, tell
-from sides import EAGER, FP32, INT8, OPENVINO_INT8, ULTRALYTICS, WHOLE, write_files
 
-from boats_runtime.measure import median_ratio, summarise
+from boats_benchmark.timing import median_ratio, summarise
+from suite.harness import Result, run_script, tell
+from suite.peer_runtimes import EAGER, FP32, INT8, OPENVINO_INT8, ULTRALYTICS, WHOLE, write_files
 
 TARGETS = {INT8: 5.0, FP32: 1.6}
 """Times as fast as `EAGER`."""

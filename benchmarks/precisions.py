@@ -3,20 +3,19 @@
     python benchmarks/precisions.py --backbone resnet50
 
 Weights are random and photos drawn: neither changes how long a product takes. "plain stem" is int8
-without the first layers rearranged (`boats_export.stem`). Exits with 5 if a target is missed.
-"""
+without the first layers rearranged (`boats_export.space_to_depth`). Exits with 5 if a target is missed.
+"""  # noqa: E501
 
 import argparse
 from functools import partial
 from typing import Any
 
-from made_models import add_svm, make_networks, make_pixels, quantize
-from script import Result, run_script, tell
-from svm_graph import CLASSES, VECTORS
-
+from boats_benchmark.timing import Plan, measure, median_ratio, summarise
 from boats_export.verify import open_cpu
 from boats_runtime.classifier import INPUT
-from boats_runtime.measure import Plan, measure, median_ratio, summarise
+from suite.harness import Result, run_script, tell
+from suite.synthetic_models import add_svm, make_networks, make_pixels, quantize
+from svm_graph import CLASSES, VECTORS
 
 TIMES_FASTER = 3.0
 MEGABYTES = 30.0

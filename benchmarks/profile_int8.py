@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from made_models import make_file, make_networks, make_pixels
-from script import Result, run_script
-from sides import request_openvino
 
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
+from suite.harness import Result, run_script
+from suite.peer_runtimes import request_openvino
+from suite.synthetic_models import make_file, make_networks, make_pixels
 
 RUNS = 8
 """Of a turn."""

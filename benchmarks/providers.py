@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from made_models import PREPROCESSING, make_file, make_networks, make_pixels
 from numpy.typing import NDArray
-from script import Result, run_script
 
+from boats_benchmark.timing import Plan, measure, summarise
 from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
 from boats_runtime.errors import ProviderError, first_line
-from boats_runtime.measure import Plan, measure, summarise
-from boats_runtime.providers import PROVIDERS
-from boats_runtime.wheels import import_onnxruntime
-from boats_train.backbone import build_backbone
-from boats_train.network import FeatureNetwork
+from boats_runtime.providers.session import PROVIDERS
+from boats_runtime.providers.wheels import import_onnxruntime
+from boats_train.models.backbone import build_backbone
+from boats_train.models.feature_network import FeatureNetwork
+from suite.harness import Result, run_script
+from suite.synthetic_models import PREPROCESSING, make_file, make_networks, make_pixels
 
 PRECISIONS = ("fp32", "fp16", "int8")
 BATCHES = {"cpu": (1, 8)}
@@ -73,7 +73,7 @@ def compare(backbone: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]
                         tasks[precision, "cuda, IO binding", ""] = bind(classifier, pixels)
                         try:
                             tasks[precision, "cuda, graph", ""] = capture(files[precision], pixels)
-                        except Exception as error:  # noqa: BLE001 (the others are measured)
+                        except Exception as error:  # noqa: BLE001
                             told = f"{precision} as a CUDA graph, batch {batch}"
                             missing.append(f"{told}: {first_line(error)}")
             if torch.cuda.is_available():

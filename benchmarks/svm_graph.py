@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from script import Result, run_script, tell
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import SVC
 
-from boats_export.head import export_head
+from boats_benchmark.timing import Plan, Ratio, measure, median_ratio, summarise
+from boats_export.classifier_graph import export_classifier
 from boats_export.opset import IR_VERSION, OPSET
 from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
-from boats_runtime.measure import Plan, Ratio, measure, median_ratio, summarise
+from suite.harness import Result, run_script, tell
 
 CLASSES = 16
 VECTORS = 1600
@@ -178,7 +178,7 @@ def make_contests(features: int) -> Iterator[Contest]:
     for name, estimator in zip(("SVC", "calibrated"), fit(features), strict=True):
         scores = getattr(estimator, "predict_proba", None) or estimator.decision_function
         stock = convert_by_skl2onnx(estimator, features)
-        graph = export_head(estimator, features).SerializeToString()
+        graph = export_classifier(estimator, features).SerializeToString()
         yield Contest(name, features, scores, stock, graph)
 
 

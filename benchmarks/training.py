@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from script import Result, run_script, tell
 from torch.utils.data import DataLoader, Dataset
 
+from boats_benchmark.timing import Plan, measure, median_ratio, summarise
+from boats_data.synthetic import write_demo_data
 from boats_runtime.cpu import granted_cpus
-from boats_runtime.measure import Plan, measure, median_ratio, summarise
-from boats_runtime.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
-from boats_train.adam import Labelled, fit_adam, one_thread
-from boats_train.backbone import build_backbone, load_weights
-from boats_train.demo import make_demo_data
-from boats_train.engine import Engine, choose_engine
-from boats_train.feature_cache import FeatureCache
-from boats_train.features import extract_features
-from boats_train.network import FeatureNetwork
+from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
+from boats_train.features.cache import FeatureCache
+from boats_train.features.extraction import extract_features
+from boats_train.features.inference import InferenceBackend, choose_backend
+from boats_train.finetune.linear_head import ArrayDataset, single_thread, train_in_memory
+from boats_train.models.backbone import build_backbone, load_weights
+from boats_train.models.feature_network import FeatureNetwork
+from suite.harness import Result, run_script, tell
 
 PLAIN_BATCH = 8
 HEAD_PHOTOS, HEAD_FEATURES, HEAD_CLASSES = 3474, 2048, 16
@@ -63,7 +63,7 @@ def run_plain(backbone: torch.nn.Module, preprocessing: Preprocessing, paths: li
             backbone(batch)
 
 
-def run_boats(engine: Engine, preprocessing: Preprocessing, paths: list[Path]) -> None:
+def run_boats(engine: InferenceBackend, preprocessing: Preprocessing, paths: list[Path]) -> None:
     """Extracts features as `boats-train` does, remembering none."""
     extract_features(engine, preprocessing, paths, FeatureCache(None, ""), "boats")
 
@@ -98,13 +98,13 @@ def measure_both(options: argparse.Namespace) -> Result:
 def train_head() -> None:
     """Trains a linear head for 100 epochs on random features, checkpoints and curves included."""
     rng = np.random.default_rng(0)
-    labelled = Labelled(
+    labelled = ArrayDataset(
         rng.random((HEAD_PHOTOS, HEAD_FEATURES), dtype=np.float32),
         rng.integers(0, HEAD_CLASSES, HEAD_PHOTOS),
     )
-    valid = Labelled(labelled.inputs[:395], labelled.targets[:395])
-    with tempfile.TemporaryDirectory() as passing, one_thread():
-        fit_adam(
+    valid = ArrayDataset(labelled.inputs[:395], labelled.targets[:395])
+    with tempfile.TemporaryDirectory() as passing, single_thread():
+        train_in_memory(
             torch.nn.Linear(HEAD_FEATURES, HEAD_CLASSES),
             labelled,
             valid,
@@ -121,7 +121,7 @@ def find(data: Path | None, passing: str) -> list[Path]:
     """Finds the photos of a turn, spread over the folder, or draws them."""
     if data is None:
         data = Path(passing) / "drawn"
-        make_demo_data(data, counts={"ferry": (CHUNK, 1, 1), "water": (CHUNK, 1, 1)})
+        write_demo_data(data, counts={"ferry": (CHUNK, 1, 1), "water": (CHUNK, 1, 1)})
     paths = sorted(data.rglob("*.jpg"))
     return [paths[index] for index in np.linspace(0, len(paths) - 1, CHUNK, dtype=int)]
 
@@ -133,7 +133,7 @@ def compare(backbone: str, weights: str, paths: list[Path], rounds: int) -> dict
     load_weights(plain, backbone, weights)
     network = FeatureNetwork(plain, preprocessing)
     probe = np.stack([preprocessing.apply(decode(path)) for path in paths[:4]])
-    engine = choose_engine(network, probe)
+    engine = choose_backend(network, probe)
     tasks = {
         "plain": partial(run_plain, plain, preprocessing, paths),
         "boats": partial(run_boats, engine, preprocessing, paths),

@@ -16,7 +16,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from boats_runtime.files import write_whole
+from boats_runtime.files import write_atomic
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -51,7 +51,7 @@ def main() -> None:
             draw(peers["peers"], HERE / PLOT)
             sections.append(f"![Median time of one photo, by what runs it]({PLOT})\n")
             put_into_readme(HERE.parent / "README.md", peers)
-    write_whole(HERE / "README.md", "\n".join(sections).encode())
+    write_atomic(HERE / "README.md", "\n".join(sections).encode())
 
 
 def load(name: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def put_into_readme(readme: Path, peers: dict[str, Any]) -> None:
     changed, count = MARK.subn(lambda match: match[1] + block + match[2], content)
     if count != 1:
         raise SystemExit(f"{readme}: has no place for the table (<!-- peers -->)")
-    write_whole(readme, changed.encode())
+    write_atomic(readme, changed.encode())
 
 
 def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:

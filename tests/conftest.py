@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from boats_runtime.classifier import Classifier
-    from boats_train.run import Run
+    from boats_train.runs.run import Run
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands have it
 
@@ -66,22 +66,22 @@ def photo(photo_set: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run trained on `photo_set`: random ResNet18 and SVM, at 64x160."""
-    from boats_runtime.dataset import scan_dataset
-    from boats_train.config import TrainConfig
-    from boats_train.run import write_run
-    from boats_train.training import Workplace, train_model
+    from boats_data.dataset import scan_dataset
+    from boats_train.pipeline import Workspace, train_model
+    from boats_train.runs.config import TrainConfig
+    from boats_train.runs.run import write_run
 
     config = TrainConfig(str(photo_set), "svm", "resnet18", "none", 64, 160, tune=False)
     runs = tmp_path_factory.mktemp("runs")
-    workplace = Workplace(None, runs / "work", resume=False, log=lambda _: None)
-    result = train_model(config, scan_dataset(photo_set), workplace)
+    workspace = Workspace(None, runs / "work", resume=False, log=lambda _: None)
+    result = train_model(config, scan_dataset(photo_set), workspace)
     return write_run(result.run, runs, "tiny")
 
 
 @pytest.fixture(scope="session")
 def loaded_run(tiny_run: Path) -> "Run":
     """`tiny_run` read back."""
-    from boats_train.run import load_run
+    from boats_train.runs.run import load_run
 
     return load_run(tiny_run)
 
@@ -90,10 +90,10 @@ def loaded_run(tiny_run: Path) -> "Run":
 def tiny_model(loaded_run: "Run", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_run` exported and proved on its valid photos."""
     from boats_export.export import Settings, export_run
-    from boats_export.photos import open_photos
+    from boats_export.verification_images import load_verification_images
 
     out = tmp_path_factory.mktemp("model") / "boats.onnx"
-    valid = open_photos(loaded_run, None, "valid")
+    valid = load_verification_images(loaded_run, None, "valid")
     export_run(loaded_run, out, valid, None, Settings(), lambda _: None)
     return out
 

@@ -168,8 +168,8 @@ def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[
     """Returns the labels and the probabilities that a run itself gives, without ONNX."""
     import torch
 
-    from boats_runtime.preprocess import decode
-    from boats_train.run import load_run
+    from boats_runtime.preprocessing import decode
+    from boats_train.runs.run import load_run
 
     run = load_run(folder)
     rows = []

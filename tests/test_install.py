@@ -30,7 +30,7 @@ PAGE = {path.name for path in (ROOT / "evaluate" / "boats_evaluate" / "page").it
 
 RUN_AND_LIST_MODULES = """
 import json, sys
-from boats_runtime.cli import main
+from boats_runtime.cli.predict import main
 sys.argv[0] = "boats-predict"
 try:
     main()
@@ -109,7 +109,8 @@ def test_boats_predict__imports_nothing_heavy(
 
 
 @pytest.mark.parametrize(
-    "code", ["import boats_runtime", "import boats_runtime.cli", "import boats_runtime.command"]
+    "code",
+    ["import boats_runtime", "import boats_runtime.cli.predict", "import boats_runtime.cli.app"],
 )
 def test_boats_runtime__import_waits_for_what_needs_it(code: str) -> None:
     listed = do(sys.executable, "-c", f"{code}; import sys; print(*sys.modules)").split()

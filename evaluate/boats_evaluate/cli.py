@@ -1,13 +1,13 @@
 """`boats-evaluate FILE DIR`: what an exported file gets right and wrong on labelled photos."""
 
 import json
-import sys
+import sys  # noqa: F401
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from boats_runtime import command
+from boats_runtime.cli.app import create_app, create_log, require_extra, run_app
 from boats_runtime.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 COMMAND = "boats-evaluate"
 MODULES = ("jinja2", "scipy", "sklearn")
 
-app = command.new_app(COMMAND)
+app = create_app(COMMAND)
+log = create_log(COMMAND)
 
 
 @app.command()
@@ -81,7 +82,7 @@ def evaluate(
     ] = 24,
 ) -> None:
     """Judge an exported file on labelled photos, as it ships."""
-    command.require_extra(COMMAND, "evaluate", MODULES)
+    require_extra(COMMAND, "evaluate", MODULES)
     if gate is None and (max_drop is not None or significance is not None):
         raise UsageError("--max-drop and --significance are for --gate")
     paths = [file, *(compare or [])]
@@ -90,13 +91,13 @@ def evaluate(
     references = [parse_reference(text) for text in reference or []]
     from boats_evaluate.evaluation import evaluate as evaluate_files
     from boats_evaluate.gate import MAX_DROP, SIGNIFICANCE, hold_against, require_passed
-    from boats_evaluate.judging import open_files
+    from boats_evaluate.predictions import open_files
     from boats_evaluate.results import read_baseline
 
     baseline = read_baseline(gate) if gate else None
     classifiers = open_files(paths, provider)
     if provider == "auto":
-        log(f"on {classifiers[0].provider}: {classifiers[0].provider_reason}")
+        log(f"on {classifiers[0].provider}: {classifiers[0].selection_reason}")
     for path, classifier in zip(paths, classifiers, strict=True):
         if classifier.caution:
             log(f"{path}: {classifier.caution}")
@@ -178,20 +179,15 @@ def write_report(
 ) -> None:
     """Writes the page, and says so."""
     from boats_evaluate.report import make_report
-    from boats_runtime.files import write_whole
+    from boats_runtime.files import write_atomic
 
     page = make_report(evaluation, classifier, references, explain)
     # A file's name need not be text.
     content = page.encode(errors="backslashreplace")
-    write_whole(place, content)
+    write_atomic(place, content)
     log(f"report: {place}, {len(content) / 1e6:.1f} MB")
-
-
-def log(line: str) -> None:
-    """Prints a line about what goes on to stderr."""
-    print(f"{COMMAND}: {line}", file=sys.stderr)  # noqa: T201
 
 
 def main() -> NoReturn:
     """Runs `boats-evaluate`."""
-    command.run(app, COMMAND)
+    run_app(app, COMMAND)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_evaluate.judging import Answers, Judged, judge
-from boats_evaluate.measures import Groups, Measures, measure_answers, measure_groups
-from boats_evaluate.paired import Change, Pairing, bootstrap_change, compare_right
-from boats_evaluate.photos import Photo, find_photos
+from boats_data.groups import find_groups
+from boats_evaluate.file_metrics import Groups, Measures, measure_answers, measure_groups
+from boats_evaluate.labeled_images import Photo, find_images
+from boats_evaluate.predictions import Answers, Judged, judge
+from boats_metrics.paired import Change, Pairing, bootstrap_change, mcnemar_test
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError
-from boats_train.folds import find_groups
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def evaluate(
     Args:
         files: Each one's path and the open file; the first is judged, the others beside it.
         folder: Holds a folder of photos for each class.
-        groups: As `boats_train.folds.find_groups` takes it.
+        groups: As `boats_train.svm.folds.find_groups` takes it.
         threshold: Scores under it are called unknown, 0 to 1; None for each file's own.
 
     Raises:
@@ -104,7 +104,7 @@ def evaluate(
     """
     classifiers = [classifier for _, classifier in files]
     labels = classifiers[0].metadata.labels
-    found = find_photos(folder, labels)
+    found = find_images(folder, labels)
     # Groups that don't fit are told before the photos are judged.
     find_groups([photo.path for photo in found if photo.label in labels], groups)
     judged = judge(classifiers, found)
@@ -154,5 +154,5 @@ def _digests(judged: Judged, known: NDArray[np.bool_]) -> tuple[bytes, ...]:
 
 
 def _pair(targets: NDArray[np.int64], first: Answers, second: Answers) -> tuple[Pairing, Change]:
-    pairing = compare_right(first.predicted == targets, second.predicted == targets)
+    pairing = mcnemar_test(first.predicted == targets, second.predicted == targets)
     return pairing, bootstrap_change(targets, first.predicted, second.predicted)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.measures import CLAIMABLE
-from boats_evaluate.paired import bootstrap_change, compare_right, correct_holm
+from boats_evaluate.file_metrics import CLAIMABLE
 from boats_evaluate.results import Baseline
+from boats_metrics.paired import bootstrap_change, correct_holm, mcnemar_test
 from boats_runtime.errors import CheckError, DataError
 
 MAX_DROP = 0.5
@@ -156,7 +156,7 @@ def _check_all(
     after: NDArray[np.int64],
     limits: tuple[float, float],
 ) -> Iterator[Check]:
-    pairing = compare_right(before == targets, after == targets)
+    pairing = mcnemar_test(before == targets, after == targets)
     shares = float(np.mean(before == targets)), float(np.mean(after == targets))
     max_drop, significance = limits
     yield _check("accuracy", shares, max_drop, pairing.p_worse, significance, len(targets))
@@ -180,7 +180,7 @@ def _check_classes(
             continue
         was, is_now = before[inside] == index, after[inside] == index
         shares = float(was.mean()), float(is_now.mean())
-        rows.append((label, shares, compare_right(was, is_now).p_worse, int(inside.sum())))
+        rows.append((label, shares, mcnemar_test(was, is_now).p_worse, int(inside.sum())))
     corrected = correct_holm([p for _, _, p, _ in rows])
     max_drop, significance = limits
     return [

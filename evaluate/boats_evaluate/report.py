@@ -13,15 +13,15 @@ import jinja2
 import numpy as np
 
 from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.measures import CLAIMABLE
-from boats_evaluate.pictures import LARGE, draw_small, fit, to_uri
+from boats_evaluate.file_metrics import CLAIMABLE
 from boats_evaluate.results import find_strangers
 from boats_evaluate.saliency import Saliency, draw_saliency, find_saliency
 from boats_evaluate.selection import MAX_PICTURES, Selection, choose_classes, select
+from boats_evaluate.thumbnails import LARGE, draw_small, fit, to_uri
 from boats_runtime import __version__
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ImageError
-from boats_runtime.progress import show_progress
+from boats_runtime.progress import track
 
 SCRIPTS = ("sorting.js", "confusion.js", "threshold.js")
 TOP = 12
@@ -66,7 +66,7 @@ def make_report(
         mistakes: How many are shown large.
     """
     chosen = select(evaluation, mistakes)
-    shown = show_progress(chosen.mistakes.tolist(), "mistakes explained")
+    shown = track(chosen.mistakes.tolist(), "mistakes explained")
     large = [explain(evaluation, classifier, place) for place in shown]
     pictured = [*chosen.listed[:MAX_PICTURES].tolist(), *chosen.disagreements.tolist()]
     places = list(dict.fromkeys(pictured))

@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from boats_evaluate.evaluation import Evaluation, FileResult
-from boats_evaluate.measures import CLAIMABLE
+from boats_evaluate.file_metrics import CLAIMABLE
 from boats_runtime.errors import DataError
 
 SCHEMA_VERSION = 1

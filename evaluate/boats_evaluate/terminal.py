@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from boats_evaluate.evaluation import Evaluation, FileResult
+from boats_evaluate.file_metrics import CLAIMABLE
 from boats_evaluate.gate import Verdict
-from boats_evaluate.measures import CLAIMABLE
 from boats_evaluate.results import find_strangers
-from boats_train.metrics import class_table
+from boats_metrics.classification import class_table
 
 TOP = 10
 """Confusions, and photos that can't be read, that are listed."""

@@ -9,9 +9,9 @@ from onnx import compose
 
 from boats_export.opset import OPSET, convert_opset
 from boats_runtime.classifier import FEATURES, INPUT, OUTPUTS
-from boats_runtime.metadata import ModelMetadata
-from boats_train.calibration import CalibratedSvm
-from boats_train.run import Run
+from boats_runtime.model.metadata import ModelMetadata
+from boats_train.models.calibrated_svc import CalibratedSVC
+from boats_train.runs.run import Run
 
 BATCH = "batch"
 HEAD = "head/"
@@ -95,7 +95,7 @@ def metadata_of(run: Run, proof: dict[str, Any]) -> ModelMetadata:
 
 def describe_calibration(estimator: Any) -> dict[str, Any]:
     """Returns how scores become probabilities, as JSON values."""
-    if not isinstance(estimator, CalibratedSvm):
+    if not isinstance(estimator, CalibratedSVC):
         return {"kind": "softmax of the logits"}
     return {
         "kind": "softmax of slope * score + offset",

@@ -9,19 +9,19 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
 from boats_export.nodes import Nodes, declare_classifier, declare_step
-from boats_train.calibration import CalibratedSvm
+from boats_train.models.calibrated_svc import CalibratedSVC
 
 SATURATED = (-36.7368, 709.78)
 """Below and above, 1 / (1 + exp(z)) is 1 and 0 in float64 (`scipy.special.expit`)."""
 
 
-def calibrated_estimator(model: CalibratedClassifierCV | CalibratedSvm) -> Any:
+def calibrated_estimator(model: CalibratedClassifierCV | CalibratedSVC) -> Any:
     """Returns what a calibration takes its scores from.
 
     Raises:
         ValueError: There are several: it is an ensemble.
     """
-    if isinstance(model, CalibratedSvm):
+    if isinstance(model, CalibratedSVC):
         return model.pipeline
     if len(model.calibrated_classifiers_) != 1:
         raise ValueError("CalibratedClassifierCV with ensemble=True: only False has a graph")
@@ -30,7 +30,7 @@ def calibrated_estimator(model: CalibratedClassifierCV | CalibratedSvm) -> Any:
 
 def parse_calibrated(
     scope: Any,
-    model: CalibratedClassifierCV | CalibratedSvm,
+    model: CalibratedClassifierCV | CalibratedSVC,
     inputs: list[Any],
     custom_parsers: Any = None,
 ) -> list[Any]:
@@ -85,8 +85,8 @@ def convert_sigmoids(scope: Any, operator: Any, container: Any) -> None:
 
 
 def convert_softmax(scope: Any, operator: Any, container: Any) -> None:
-    """Writes a `CalibratedSvm`: the softmax of slope * score + offset."""
-    model: CalibratedSvm = operator.raw_operator
+    """Writes a `CalibratedSVC`: the softmax of slope * score + offset."""
+    model: CalibratedSVC = operator.raw_operator
     nodes = Nodes(scope, container)
     scores = operator.inputs[0].full_name
     label, probabilities = (variable.full_name for variable in operator.outputs)

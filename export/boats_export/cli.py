@@ -8,10 +8,10 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from boats_runtime import command
+from boats_runtime.cli.app import create_app, create_log, require_extra, run_app, wait_passively
 from boats_runtime.errors import UsageError
-from boats_runtime.files import write_whole
-from boats_runtime.wheels import import_onnxruntime
+from boats_runtime.files import write_atomic
+from boats_runtime.providers.wheels import import_onnxruntime
 
 COMMAND = "boats-export"
 INSPECT = "inspect"
@@ -26,8 +26,9 @@ MODULES = (
     "skl2onnx",
 )
 
-app = command.new_app(COMMAND)
-inspection = command.new_app(f"{COMMAND}-{INSPECT}")
+app = create_app(COMMAND)
+log = create_log(COMMAND)
+inspection = create_app(f"{COMMAND}-{INSPECT}")
 
 
 @app.command(epilog="boats-export inspect FILE prints what a file says of itself, and checks it.")
@@ -71,7 +72,7 @@ def export(
 ) -> None:
     """Write a run as one ONNX file, once it is proved to do what the run does."""
     del file_format  # there is one
-    command.require_extra(COMMAND, "export", MODULES)
+    require_extra(COMMAND, "export", MODULES)
     import_onnxruntime()
     if not out.parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: must be a file in a folder that exists")
@@ -80,10 +81,10 @@ def export(
     if precision != "int8" and target != "auto":
         raise UsageError("--target is for --precision int8")
     from boats_export.assemble import Layout
-    from boats_export.describe import proof_table, to_card
     from boats_export.export import Settings, export_run
-    from boats_export.photos import open_photos
-    from boats_train.run import load_run
+    from boats_export.verification_images import load_verification_images
+    from boats_runtime.model.describe import proof_table, to_card
+    from boats_train.runs.run import load_run
 
     layout = Layout(int(opset), parse_batch(batch), with_features)
     trained = load_run(run)
@@ -91,8 +92,8 @@ def export(
         f"{run}: {trained.config.model} on {trained.config.backbone}, "
         f"{len(trained.classes)} classes"
     )
-    valid = open_photos(trained, data, "valid")
-    train = open_photos(trained, data, "train") if precision == "int8" else None
+    valid = load_verification_images(trained, data, "valid")
+    train = load_verification_images(trained, data, "train") if precision == "int8" else None
     settings = Settings(precision, layout, max_drop, target)
     metadata = export_run(trained, out, valid, train, settings, log)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; proved:")
@@ -100,7 +101,7 @@ def export(
         typer.echo(line)
     if card:
         place = out.with_suffix(".md")
-        write_whole(place, to_card(out, metadata).encode())
+        write_atomic(place, to_card(out, metadata).encode())
         typer.echo(f"model card: {place}")
 
 
@@ -110,8 +111,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Print what an exported file says of itself, and check it against its own digest."""
-    command.require_extra(COMMAND, "export", ("onnx",))
-    from boats_export.describe import inspect_file, to_lines
+    require_extra(COMMAND, "export", ("onnx",))
+    from boats_runtime.model.describe import inspect_file, to_lines
 
     metadata = inspect_file(file)
     if as_json:
@@ -134,15 +135,10 @@ def parse_batch(text: str) -> int | None:
     return int(text)
 
 
-def log(line: str) -> None:
-    """Prints a line about what goes on to stderr."""
-    print(f"{COMMAND}: {line}", file=sys.stderr)  # noqa: T201
-
-
 def main() -> NoReturn:
     """Runs `boats-export`."""
-    command.wait_passively()
+    wait_passively()
     if sys.argv[1:2] == [INSPECT]:
         del sys.argv[1]
-        command.run(inspection, f"{COMMAND} {INSPECT}")
-    command.run(app, COMMAND)
+        run_app(inspection, f"{COMMAND} {INSPECT}")
+    run_app(app, COMMAND)

@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from boats_export.accuracy_check import Accuracy, measure_accuracy, require_accuracy
 from boats_export.assemble import Layout, assemble, metadata_of
-from boats_export.gate import Accuracy, measure_accuracy, require_accuracy
-from boats_export.half import to_half
-from boats_export.head import export_head
+from boats_export.classifier_graph import export_classifier
+from boats_export.fp16 import convert_to_fp16
 from boats_export.network import export_network
-from boats_export.photos import HARD, Photos
 from boats_export.quantize import open_quantizer, resolve_target
-from boats_export.stem import rearrange_stem
+from boats_export.space_to_depth import apply_space_to_depth
+from boats_export.verification_images import HARD, Photos
 from boats_export.verify import (
     TOLERANCE,
     Expected,
@@ -33,10 +33,11 @@ from boats_export.verify import (
 )
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError, DataError, OutputError
-from boats_runtime.metadata import ModelMetadata
-from boats_runtime.seal import seal
-from boats_train.progress import track
-from boats_train.run import Run
+from boats_runtime.model.digest import write_digest
+from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.progress import track
+from boats_train.refit import refit_run
+from boats_train.runs.run import Run
 
 Log = Callable[[str], None]
 
@@ -153,7 +154,7 @@ def _candidates(
     if settings.precision == "fp32":
         yield _Candidate(run, network, original, {})
     elif settings.precision == "fp16":
-        half = to_half(network)
+        half = convert_to_fp16(network)
         yield _Candidate(run, half, expect(run, _features(half, valid)), {})
     else:
         if train is None:
@@ -166,7 +167,7 @@ def _quantized(
 ) -> Generator[_Candidate]:
     """Yields quantised networks, each with the classifier fitted again on its features."""
     target = resolve_target(settings.target)
-    with open_quantizer(rearrange_stem(network), train, target, run.config.seed) as quantizer:
+    with open_quantizer(apply_space_to_depth(network), train, target, run.config.seed) as quantizer:
         for one in quantizer.search():
             setting = one.setting
             log(
@@ -179,7 +180,7 @@ def _quantized(
                 # What is learned in float16 is stored in it without loss.
                 learned = learned.astype(np.float16).astype(np.float32)
             features = _features(one.model, valid)
-            refitted = run.refit(learned, train.targets, train.paths)
+            refitted = refit_run(run, learned, train.targets, train.paths)
             without = _accuracy(run, expect(run, features), valid)
             details = {
                 "without_refit": without.to_json(),
@@ -217,10 +218,10 @@ def _choose(
 def _make_head(chosen: _Candidate, precision: str) -> onnx.ModelProto:
     """Converts the classifier; small files store it in 16 bits where the proof holds with that."""
     width = chosen.expected.features.shape[1]
-    head = export_head(chosen.run.estimator, width)
+    head = export_classifier(chosen.run.estimator, width)
     if precision == "fp32":
         return head
-    half = export_head(chosen.run.estimator, width, half=True)
+    half = export_classifier(chosen.run.estimator, width, half=True)
     outputs = run_head(half.SerializeToString(), chosen.expected.features, chosen.run.classes)
     try:
         require_parity(compare(chosen.run, chosen.expected, outputs))
@@ -264,7 +265,7 @@ def _scratch_beside(out: Path) -> Iterator[Path]:
 
 def _write(scratch: Path, model: onnx.ModelProto, metadata: ModelMetadata, out: Path) -> None:
     onnx.helper.set_model_props(model, metadata.to_properties())
-    content = seal(model.SerializeToString(deterministic=True))
+    content = write_digest(model.SerializeToString(deterministic=True))
     try:
         scratch.write_bytes(content)
     except OSError as error:

@@ -8,7 +8,7 @@ import torch
 
 from boats_export.opset import OPSET, stamp
 from boats_runtime.classifier import FEATURES, INPUT
-from boats_runtime.preprocess import Preprocessing
+from boats_runtime.preprocessing import Preprocessing
 
 
 def export_network(network: torch.nn.Module, preprocessing: Preprocessing) -> onnx.ModelProto:

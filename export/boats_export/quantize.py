@@ -27,12 +27,12 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from boats_export.opset import stamp
-from boats_export.photos import Photos, Pixels
+from boats_export.verification_images import Photos, Pixels
 from boats_export.verify import session_features
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import cpu_flags, has_dot_products
 from boats_runtime.errors import DataError
-from boats_train.progress import track
+from boats_runtime.progress import track
 
 CALIBRATION = 48
 """Photos that the ranges of activations are taken from."""

@@ -11,13 +11,13 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from boats_export.photos import HARD, Photos, Pixels
+from boats_export.verification_images import HARD, Photos, Pixels
 from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.errors import CheckError
-from boats_train.calibration import CalibratedSvm
-from boats_train.progress import track
-from boats_train.run import Run
+from boats_runtime.progress import track
+from boats_train.models.calibrated_svc import CalibratedSVC
+from boats_train.runs.run import Run
 
 BATCHES = (1, 2, 7)
 """Batch sizes of the proof, in turn: exporters have got single batches right and others wrong."""
@@ -139,7 +139,7 @@ def compare(run: Run, expected: Expected, outputs: Outputs) -> Parity:
     # Written so that a NaN is a breach too.
     breaches = ~(equal & (differences <= TOLERANCE))
     undecided = np.zeros_like(breaches)
-    if breaches.any() and isinstance(run.estimator, CalibratedSvm) and len(run.classes) > 2:
+    if breaches.any() and isinstance(run.estimator, CalibratedSVC) and len(run.classes) > 2:
         near = run.estimator.vote_margin(expected.features[breaches]) < EDGE
         undecided[np.flatnonzero(breaches)[near]] = True
         undecided &= np.isfinite(differences)

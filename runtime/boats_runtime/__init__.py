@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name in ("Classifier", "Prediction", "Score"):
-        from boats_runtime import classifier  # noqa: PLC0415 (kept out of `import boats_runtime`)
+        from boats_runtime import classifier  # noqa: PLC0415
 
         return getattr(classifier, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,9 +15,9 @@ from PIL import Image
 
 from boats_runtime.cpu import cpu_flags, saturates
 from boats_runtime.errors import ImageError, ModelError, UsageError, first_line
-from boats_runtime.look_ahead import look_ahead_in_batches
-from boats_runtime.model_file import read_model
-from boats_runtime.providers import Threads, open_session, warm_up
+from boats_runtime.model.file import read_model
+from boats_runtime.prefetch import prefetch_batches
+from boats_runtime.providers.session import Threads, open_session, warm_up
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "label")
@@ -75,7 +75,7 @@ class Classifier:
 
     Args:
         model: A file written by `boats-export`.
-        provider: `auto`, or the name of one in `boats_runtime.providers.PROVIDERS`.
+        provider: `auto`, or the name of one in `boats_runtime.providers.session.PROVIDERS`.
         threads: That work on one photo or batch; None for as many as this process may keep busy.
         spin: Whether idle threads of the CPU keep their cores for a while rather than sleep. A
             single run is quicker for it; a service beside others is a bad neighbour.
@@ -83,7 +83,7 @@ class Classifier:
     Attributes:
         metadata: What the file says of itself.
         provider: The provider that runs it.
-        provider_reason: Why that one.
+        selection_reason: Why that one.
         nodes: How many nodes each provider runs, by ONNX Runtime's names; empty on the CPU.
         batch: Most photos that go through the network together.
 
@@ -114,7 +114,7 @@ class Classifier:
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(open_session, file.content, provider, Threads(threads, spin))
             # Meanwhile: what a first photo needs as well.
-            file.check_seal()
+            file.verify_digest()
             Image.preinit()
             try:
                 active = opening.result()
@@ -123,7 +123,7 @@ class Classifier:
             except ModelError as error:
                 raise ModelError(f"{path}: {error}") from error
         self.provider = active.provider
-        self.provider_reason = active.reason
+        self.selection_reason = active.reason
         self.nodes = active.nodes
         self.batch = self._fixed or (BATCH if self.provider == "cpu" else ACCELERATOR_BATCH)
 
@@ -210,7 +210,7 @@ class Classifier:
                 return item, error
 
         # Twice a batch: while one runs, the next one fills.
-        for batch in look_ahead_in_batches(prepare, items, 2 * self.batch, self.batch):
+        for batch in prefetch_batches(prepare, items, 2 * self.batch, self.batch):
             ready = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             predictions = iter(self.classify(np.stack(ready)) if ready else ())
             for item, pixels in batch:

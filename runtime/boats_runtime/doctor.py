@@ -30,11 +30,11 @@ from PIL import features
 
 import boats_runtime
 from boats_runtime import cpu
-from boats_runtime.cuda_libraries import expected_cuda, find_libraries
 from boats_runtime.errors import BoatsError, ProviderError
-from boats_runtime.preprocess import FORMATS, HEIF_PLUGIN
-from boats_runtime.providers import PROVIDERS, list_providers, open_session, warm_up
-from boats_runtime.wheels import import_onnxruntime, installed_wheels
+from boats_runtime.preprocessing import FORMATS, HEIF_PLUGIN
+from boats_runtime.providers.cuda_libraries import expected_cuda, find_libraries
+from boats_runtime.providers.session import PROVIDERS, list_providers, open_session, warm_up
+from boats_runtime.providers.wheels import import_onnxruntime, installed_wheels
 
 SCHEMA_VERSION = 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from boats_runtime.errors import OutputError
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file so that a kill leaves the old one or the new one.
 
     Raises:

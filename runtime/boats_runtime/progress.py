@@ -1,4 +1,4 @@
-"""How far a long call has come, on a terminal only."""
+"""Progress of long work: one line on a terminal, nothing elsewhere."""
 
 import sys
 import time
@@ -7,27 +7,45 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-PAUSE_S = 0.2
-"""Between two lines."""
+INTERVAL_S = 0.2
+"""Seconds between two updates of the line."""
 
 
-def show_progress(items: Iterable[Item], what: str) -> Iterator[Item]:
-    """Passes items on, and shows on stderr how many and how many a second, if it is a terminal."""
+def track(
+    items: Iterable[Item], title: str, total: int | None = None, step: int = 1
+) -> Iterator[Item]:
+    """Yield the items and show on stderr how many are done, if it is a terminal.
+
+    Args:
+        items: Work items.
+        title: Text shown after the count.
+        total: Final count; None if it is not known.
+        step: Amount that each item adds to the count.
+    """
     if not sys.stderr.isatty():
         yield from items
         return
-    started = told = time.monotonic()
+    started = updated = time.monotonic()
     count = 0
     try:
         for item in items:
             yield item
-            count += 1
+            count += step
             now = time.monotonic()
-            if now - told >= PAUSE_S:
-                told = now
-                sys.stderr.write(f"\r{count} {what}, {count / (now - started):.1f}/s ")
+            if now - updated >= INTERVAL_S:
+                updated = now
+                sys.stderr.write(f"\r\033[K{_describe(count, total, title, now - started)} ")
                 sys.stderr.flush()
     finally:
-        # The line is wiped: what comes next is a message or the prompt.
+        # Clear the line: the next output is a message or the prompt.
         sys.stderr.write("\r\033[K")
         sys.stderr.flush()
+
+
+def _describe(count: int, total: int | None, title: str, elapsed: float) -> str:
+    rate = count / elapsed
+    if total is None:
+        return f"{count} {title}, {rate:.1f}/s"
+    count = min(count, total)
+    remaining = round((total - count) / rate)
+    return f"{count}/{total} {title}, {rate:.1f}/s, {remaining // 60}:{remaining % 60:02} left"

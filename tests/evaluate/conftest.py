@@ -11,14 +11,14 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from boats_evaluate.evaluation import Evaluation, FileResult, evaluate
-from boats_evaluate.judging import Answers
-from boats_evaluate.measures import measure_answers
-from boats_evaluate.paired import bootstrap_change, compare_right
-from boats_evaluate.photos import Photo
+from boats_evaluate.file_metrics import measure_answers
+from boats_evaluate.labeled_images import Photo
+from boats_evaluate.predictions import Answers
+from boats_metrics.paired import bootstrap_change, mcnemar_test
 from boats_runtime.classifier import Classifier
-from boats_runtime.metadata import ModelMetadata
-from boats_runtime.preprocess import Preprocessing
-from boats_runtime.seal import seal
+from boats_runtime.model.digest import write_digest
+from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.preprocessing import Preprocessing
 
 LABELS = ("<script>", "green & co", "red")
 """What the strongest channel is called: blue, green and red, from red on backwards."""
@@ -77,7 +77,7 @@ def save_colours() -> SaveColours:
         metadata = ModelMetadata(labels, Preprocessing(*size), threshold)
         helper.set_model_props(model, metadata.to_properties())
         onnx.checker.check_model(model)
-        path.write_bytes(seal(model.SerializeToString()))
+        path.write_bytes(write_digest(model.SerializeToString()))
         return path
 
     return save
@@ -152,7 +152,7 @@ def make_evaluation() -> MakeEvaluation:
             answers = Answers(answer, scores)
             pairing = change = None
             if number:
-                pairing = compare_right(predicted[0] == targets, answer == targets)
+                pairing = mcnemar_test(predicted[0] == targets, answer == targets)
                 change = bootstrap_change(targets, predicted[0], answer)
             nothing = Answers(np.zeros(0, np.int64), np.zeros(0))
             result = FileResult(

@@ -278,7 +278,7 @@ def test_evaluate__imports_no_pytorch(colours: Path, painted: Path, tmp_path: Pa
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     modules = set(json.loads(result.stderr.splitlines()[-1]))
-    assert {"onnxruntime", "sklearn", "jinja2", "boats_train.metrics"} <= modules
+    assert {"onnxruntime", "sklearn", "jinja2", "boats_metrics.classification"} <= modules
     assert not modules & FORBIDDEN
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 

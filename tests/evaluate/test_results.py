@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.judging import Answers
-from boats_evaluate.photos import Photo
+from boats_evaluate.labeled_images import Photo
+from boats_evaluate.predictions import Answers
 from boats_evaluate.results import (
     SCHEMA_VERSION,
     Strangers,

@@ -9,9 +9,9 @@ import torch
 
 from boats_export.assemble import metadata_of
 from boats_runtime.classifier import Classifier
-from boats_runtime.metadata import ModelMetadata
-from boats_runtime.preprocess import decode
-from boats_train.run import Run
+from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.preprocessing import decode
+from boats_train.runs.run import Run
 
 TOLERANCE = 1e-4  # of a probability
 

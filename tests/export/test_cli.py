@@ -14,7 +14,7 @@ import pytest
 from boats_export import export
 from boats_export.cli import main
 from boats_runtime.classifier import Classifier
-from boats_train.run import Run
+from boats_train.runs.run import Run
 
 Outcomes = dict[str, "Future[Any]"]
 OutcomeOf = Callable[..., Any]

@@ -10,20 +10,20 @@ import onnx
 import pytest
 from PIL import Image
 
+from boats_data.dataset import scan_dataset
 from boats_export import export
 from boats_export.assemble import Layout
 from boats_export.export import Settings, export_run
 from boats_export.network import export_network
-from boats_export.photos import HARD, Photos, open_photos
-from boats_runtime import metadata as runtime_metadata
+from boats_export.verification_images import HARD, Photos, load_verification_images
 from boats_runtime.classifier import Classifier
-from boats_runtime.dataset import scan_dataset
 from boats_runtime.errors import CheckError, DataError, ModelError, OutputError
-from boats_runtime.metadata import ModelMetadata
-from boats_runtime.preprocess import Preprocessing
-from boats_runtime.seal import check_seal
-from boats_train.calibration import CalibratedSvm
-from boats_train.run import Run, load_run, write_run
+from boats_runtime.model import metadata as runtime_metadata
+from boats_runtime.model.digest import verify_digest
+from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.preprocessing import Preprocessing
+from boats_train.models.calibrated_svc import CalibratedSVC
+from boats_train.runs.run import Run, load_run, write_run
 
 ANY = 100.0
 """Thirteen photos teach little: what the gate lets through is another test's matter."""
@@ -45,12 +45,12 @@ def ready(tiny_network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture(scope="module")
 def valid(loaded_run: Run) -> Photos:
-    return open_photos(loaded_run, None, "valid")
+    return load_verification_images(loaded_run, None, "valid")
 
 
 @pytest.fixture(scope="module")
 def train(loaded_run: Run) -> Photos:
-    return open_photos(loaded_run, None, "train")
+    return load_verification_images(loaded_run, None, "train")
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def ignore(_: str) -> None:
 
 
 def make(run: Run, out: Path, valid: Photos, settings: Settings = Settings()) -> ModelMetadata:  # noqa: B008
-    train = open_photos(run, None, "train") if settings.precision == "int8" else None
+    train = load_verification_images(run, None, "train") if settings.precision == "int8" else None
     return export_run(run, out, valid, train, settings, ignore)
 
 
@@ -81,7 +81,7 @@ def test_export_run__file_appears(loaded_run: Run, valid: Photos, tmp_path: Path
     assert list(tmp_path.iterdir()) == [out]
     assert stat.S_IMODE(out.stat().st_mode) == 0o644
     assert Classifier(out, "cpu").metadata == metadata
-    check_seal(out.read_bytes(), metadata.digest)
+    verify_digest(out.read_bytes(), metadata.digest)
     proof = metadata.provenance["proof"]
     assert (proof["photos"], proof["hard_photos"], proof["labels_equal"]) == (7, 4, 11)
     assert (proof["precision"], proof["opset"], proof["undecided"]) == ("fp32", 18, 0)
@@ -315,25 +315,25 @@ def head_of_another_run(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     rng = np.random.default_rng(0)
     features = rng.random((30, 512), dtype=np.float32)
     other = run.refit(features, np.arange(30) % 3, [Path(f"{n}.jpg") for n in range(30)])
-    original = export.export_head
+    original = export.export_classifier
 
     def wrong(_: Any, width: int, half: bool = False) -> onnx.ModelProto:
         return original(other.estimator, width, half)
 
-    monkeypatch.setattr(export, "export_head", wrong)
+    monkeypatch.setattr(export, "export_classifier", wrong)
 
 
 def stale_calibration(monkeypatch: pytest.MonkeyPatch, _: Run) -> None:
     """The scores are of the new SVM, what makes probabilities of them is not."""
-    original = export.export_head
+    original = export.export_classifier
 
-    def wrong(estimator: CalibratedSvm, width: int, half: bool = False) -> onnx.ModelProto:
-        stale = CalibratedSvm(estimator.pipeline)
+    def wrong(estimator: CalibratedSVC, width: int, half: bool = False) -> onnx.ModelProto:
+        stale = CalibratedSVC(estimator.pipeline)
         stale.classes_, stale.offsets_ = estimator.classes_, estimator.offsets_
         stale.slope_ = estimator.slope_ * 1.05
         return original(stale, width, half)
 
-    monkeypatch.setattr(export, "export_head", wrong)
+    monkeypatch.setattr(export, "export_classifier", wrong)
 
 
 SABOTAGES = [
@@ -455,20 +455,26 @@ def other_run(
     request: pytest.FixtureRequest, photo_set: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     """A run with a linear head, or of the small CNN."""
-    from boats_train.config import TrainConfig
-    from boats_train.training import Workplace, train_model
+    from boats_train.pipeline import Workspace, train_model
+    from boats_train.runs.config import TrainConfig
 
     settings = {
         "finetune": {"backbone": "mobilenet_v3_small", "height": 64, "width": 160},
         "cnn": {"backbone": "small_cnn", "height": 30, "width": 100},
     }[request.param]
     config = TrainConfig(
-        str(photo_set), request.param, weights="none", rate=1e-2, epochs=3, batch=8, **settings
+        str(photo_set),
+        request.param,
+        weights="none",
+        learning_rate=1e-2,
+        epochs=3,
+        batch_size=8,
+        **settings,
     )
     place = tmp_path_factory.mktemp("other")
-    workplace = Workplace(None, place / "work", resume=False, log=ignore)
+    workspace = Workspace(None, place / "work", resume=False, log=ignore)
     folder = write_run(
-        train_model(config, scan_dataset(photo_set), workplace).run, place, request.param
+        train_model(config, scan_dataset(photo_set), workspace).run, place, request.param
     )
     return load_run(folder)
 
@@ -480,7 +486,7 @@ def test_export_run__other_models(
     monkeypatch.setattr(export, "export_network", export_network)
     out = tmp_path / "boats.onnx"
     drop = None if precision == "fp32" else ANY
-    valid = open_photos(other_run, None, "valid")
+    valid = load_verification_images(other_run, None, "valid")
     metadata = make(other_run, out, valid, Settings(precision, max_drop=drop, target="any"))
     assert metadata.threshold is None
     proof = metadata.provenance["proof"]

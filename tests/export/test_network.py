@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from boats_export.network import export_network, normalised
-from boats_runtime.preprocess import Preprocessing
-from boats_train.backbone import build_backbone
-from boats_train.network import FeatureNetwork
+from boats_runtime.preprocessing import Preprocessing
+from boats_train.models.backbone import build_backbone
+from boats_train.models.feature_network import FeatureNetwork
 
 SIZE = Preprocessing(64, 160)
 TOLERANCE = 1e-4  # of the largest feature

@@ -7,7 +7,6 @@ import onnx
 import pytest
 
 from boats_export import quantize
-from boats_export.photos import Photos, open_photos
 from boats_export.quantize import (
     METHODS,
     Quantized,
@@ -17,14 +16,15 @@ from boats_export.quantize import (
     resolve_target,
     sample,
 )
+from boats_export.verification_images import Photos, load_verification_images
 from boats_export.verify import session_features
 from boats_runtime.errors import DataError
-from boats_train.run import Run
+from boats_train.runs.run import Run
 
 
 @pytest.fixture(scope="module")
 def train(loaded_run: Run) -> Photos:
-    return open_photos(loaded_run, None, "train")
+    return load_verification_images(loaded_run, None, "train")
 
 
 @pytest.fixture(scope="module")

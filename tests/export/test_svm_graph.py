@@ -17,10 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import SVC
 
-from boats_export.head import export_head
+from boats_export.classifier_graph import export_classifier
 from boats_export.opset import IR_VERSION, OPSET
 from boats_export.svm_graph import interleave, pair_weights
-from boats_train.calibration import CalibratedSvm
+from boats_train.models.calibrated_svc import CalibratedSVC
 
 Array = NDArray[Any]
 
@@ -76,7 +76,7 @@ def assert_same(
     estimator: Any, features: Array, tolerance: float = TOLERANCE, *, half: bool = False
 ) -> Array:
     """Compares probabilities and labels with scikit-learn in float64; returns the former."""
-    probabilities, labels = run(export_head(estimator, features.shape[1], half), features)
+    probabilities, labels = run(export_classifier(estimator, features.shape[1], half), features)
     exact = features.astype(np.float64)
     np.testing.assert_allclose(
         probabilities, estimator.predict_proba(exact), rtol=0, atol=tolerance
@@ -125,7 +125,7 @@ def test_export_head__vectors_in_float16_take_half_the_space() -> None:
     sizes = [
         sum(
             len(tensor.raw_data)
-            for tensor in export_head(estimator, FEATURES, half).graph.initializer
+            for tensor in export_classifier(estimator, FEATURES, half).graph.initializer
             if "support_vectors" in tensor.name
         )
         for half in (False, True)
@@ -158,7 +158,7 @@ def test_export_head__calibrated_pipeline(classes: int, steps: list[Any]) -> Non
 def test_export_head__calibrated_svm_of_the_project(classes: int) -> None:
     features, targets = make_photos(classes, 240)
     pipeline = make_pipeline(StandardScaler(), SVC(break_ties=True)).fit(features, targets)
-    estimator = CalibratedSvm(pipeline).fit(pipeline.decision_function(features), targets)
+    estimator = CalibratedSVC(pipeline).fit(pipeline.decision_function(features), targets)
     estimator.offsets_ += np.linspace(0.5, 1.0, len(estimator.offsets_))
     assert_same(estimator, make_photos(classes, 60, seed=1)[0])
 
@@ -172,7 +172,7 @@ def test_export_head__logistic_regression(classes: int) -> None:
 
 def assert_same_scores(svc: SVC, features: Array) -> None:
     """Compares scores and labels of an SVC with scikit-learn in float64."""
-    scores, labels = run(export_head(svc, features.shape[1]), features)
+    scores, labels = run(export_classifier(svc, features.shape[1]), features)
     exact = features.astype(np.float64)
     expected = svc.decision_function(exact)
     if len(svc.classes_) == 2:
@@ -199,7 +199,7 @@ def test_export_head__label_is_the_class_not_its_column(kind: str, names: tuple[
     else:
         classifier = SVC(break_ties=True) if kind == "plain" else LogisticRegression()
         estimator = make_pipeline(StandardScaler(), classifier).fit(features, named)
-    labels = run(export_head(estimator, FEATURES), features)[1]
+    labels = run(export_classifier(estimator, FEATURES), features)[1]
     np.testing.assert_array_equal(labels, estimator.predict(features.astype(np.float64)))
     assert set(labels) <= set(names)
     assert len(set(labels)) > 1
@@ -248,7 +248,7 @@ def test_export_head__kernel_of_a_vector_with_itself_is_at_most_one() -> None:
     """Rounding can make the square of no distance negative, which a large gamma would blow up."""
     features, targets = make_photos(2, 240)
     svc = SVC(gamma=1e6).fit(features, targets)
-    scores = run(export_head(svc, FEATURES), features)[0]
+    scores = run(export_classifier(svc, FEATURES), features)[0]
     # A photo is near no vector but itself.
     largest = np.abs(svc.dual_coef_).max() + np.abs(svc.intercept_).max()
     assert np.abs(scores).max() <= largest + 1e-6
@@ -269,7 +269,7 @@ def test_export_head__sixteen_classes_with_all_vectors_in_use() -> None:
     svc = SVC(break_ties=True).fit(features, targets)
     assert len(svc.support_vectors_) > 1000
     photos = make_photos(16, 200, seed=1)[0]
-    scores = run(export_head(svc, FEATURES), photos)[0]
+    scores = run(export_classifier(svc, FEATURES), photos)[0]
     difference = np.abs(scores - svc.decision_function(photos.astype(np.float64)))
     assert difference.max() < 3e-6
 
@@ -286,7 +286,7 @@ def test_export_head__binary_tie_is_the_second_class() -> None:
     svc = SVC(kernel="linear", break_ties=True).fit(*make_line(-1, 1))
     middle = np.zeros((1, 1), dtype=np.float32)
     assert svc.decision_function(middle) == [0]
-    assert run(export_head(svc, 1), middle)[1].tolist() == svc.predict(middle).tolist() == [1]
+    assert run(export_classifier(svc, 1), middle)[1].tolist() == svc.predict(middle).tolist() == [1]
 
 
 def test_export_head__pairwise_tie_is_a_vote_for_the_first_class() -> None:
@@ -294,7 +294,7 @@ def test_export_head__pairwise_tie_is_a_vote_for_the_first_class() -> None:
     middle = np.zeros((1, 1), dtype=np.float32)
     expected = svc.decision_function(middle)
     assert np.round(expected).tolist() == [[2, 1, 0]]
-    scores, labels = run(export_head(svc, 1), middle)
+    scores, labels = run(export_classifier(svc, 1), middle)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
     assert labels.tolist() == [0]
 
@@ -353,7 +353,7 @@ def whole() -> onnx.ModelProto:
     features, targets = make_photos(5, 240)
     pipeline = make_pipeline(Normalizer(), StandardScaler(), SVC(break_ties=True))
     estimator = calibrate(pipeline, features, np.array([0, 1, 2, 4, 5])[targets])
-    return export_head(estimator, FEATURES)
+    return export_classifier(estimator, FEATURES)
 
 
 def test_export_head__is_of_standard_operators_only(whole: onnx.ModelProto) -> None:
@@ -399,13 +399,13 @@ def test_export_head__keeps_the_vectors_in_one_matrix(whole: onnx.ModelProto) ->
 
 def test_export_head__is_the_same_each_time() -> None:
     estimator = calibrate(SVC(break_ties=True), *make_photos(3, 120))
-    first, second = (export_head(estimator, FEATURES).SerializeToString() for _ in range(2))
+    first, second = (export_classifier(estimator, FEATURES).SerializeToString() for _ in range(2))
     assert first == second
 
 
 def test_export_head__leaves_skl2onnx_as_it_is() -> None:
     svc = SVC(break_ties=True).fit(*make_photos(3, 120))
-    export_head(svc, FEATURES)
+    export_classifier(svc, FEATURES)
     with warnings.catch_warnings():
         # skl2onnx reads probA_, which scikit-learn 1.9 warns of and 1.11 drops.
         warnings.simplefilter("ignore", FutureWarning)
@@ -442,14 +442,14 @@ def test_export_head__refuses_what_it_would_get_wrong(estimator: Any, complaint:
     features, targets = make_photos(3, 120)
     estimator.fit(features, targets)
     with pytest.raises(ValueError, match=complaint):
-        export_head(estimator, FEATURES)
+        export_classifier(estimator, FEATURES)
 
 
 def test_export_head__refuses_classes_that_are_no_integers() -> None:
     features, targets = make_photos(3, 120)
     svc = SVC(break_ties=True).fit(features, targets.astype(str))
     with pytest.raises(ValueError, match="only integers"):
-        export_head(svc, FEATURES)
+        export_classifier(svc, FEATURES)
 
 
 # What the graph is made of.

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from boats_export.photos import HARD, Photos, open_photos
+from boats_export.verification_images import HARD, Photos, load_verification_images
 from boats_export.verify import (
     EDGE,
     TOLERANCE,
@@ -24,15 +24,15 @@ from boats_export.verify import (
 )
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError
-from boats_train.calibration import CalibratedSvm
-from boats_train.run import Run
+from boats_train.models.calibrated_svc import CalibratedSVC
+from boats_train.runs.run import Run
 
 PHOTOS = 7
 
 
 @pytest.fixture(scope="module")
 def valid(loaded_run: Run) -> Photos:
-    return open_photos(loaded_run, None, "valid")
+    return load_verification_images(loaded_run, None, "valid")
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,13 @@ def test_compare__one_probability_is_off(
         require_parity(parity)
 
 
-def on_the_edge(distance: float) -> tuple[CalibratedSvm, NDArray[np.float32]]:
+def on_the_edge(distance: float) -> tuple[CalibratedSVC, NDArray[np.float32]]:
     """An SVM of three classes, and photos of which one is so far from a tie of two of them."""
     centres = np.repeat([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]], 5, axis=0)
     features = centres + np.random.default_rng(0).normal(0, 0.3, centres.shape)
     targets = np.repeat(np.arange(3), 5)
     svc = SVC(kernel="linear", break_ties=True).fit(features, targets)
-    estimator = CalibratedSvm(svc_pipeline(svc)).fit(svc.decision_function(features), targets)
+    estimator = CalibratedSVC(svc_pipeline(svc)).fit(svc.decision_function(features), targets)
     weights, intercept = svc.coef_[0], svc.intercept_[0]
     photos = np.tile([[4.0, 0.0]], (PHOTOS + len(HARD), 1))
     photos[0] = np.array([2.0, 0.0])

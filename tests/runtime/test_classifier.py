@@ -21,9 +21,9 @@ import boats_runtime
 from boats_runtime import classifier as classifier_module
 from boats_runtime.classifier import BATCH, Classifier, Prediction, Score
 from boats_runtime.errors import ImageError, ModelError, UsageError
-from boats_runtime.metadata import ModelMetadata
-from boats_runtime.preprocess import Preprocessing, decode
-from boats_runtime.seal import seal
+from boats_runtime.model.digest import write_digest
+from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.preprocessing import Preprocessing, decode
 
 HEIGHT, WIDTH = 4, 6
 LABELS = ("red", "green", "blue")
@@ -94,7 +94,7 @@ def save_toy(path: Path, **changes: object) -> Path:
         helper.set_model_props(model, metadata.to_properties())
     onnx.checker.check_model(model)
     content = model.SerializeToString()
-    path.write_bytes(seal(content) if options["metadata"] else content)
+    path.write_bytes(write_digest(content) if options["metadata"] else content)
     return path
 
 
@@ -263,7 +263,7 @@ def test_embed__file_without_features(tmp_path: Path, batch: str | int) -> None:
 def test_classifier__reports_provider_and_metadata(
     classifier: Classifier, tiny_model: Path
 ) -> None:
-    assert (classifier.provider, classifier.provider_reason) == ("cpu", "asked for")
+    assert (classifier.provider, classifier.selection_reason) == ("cpu", "asked for")
     assert classifier.metadata.labels == ("barca lunga", "gòndola", "topa")
     assert classifier.metadata.preprocessing == Preprocessing(64, 160)
     assert Classifier(str(tiny_model), "cpu").metadata == classifier.metadata

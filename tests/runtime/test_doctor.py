@@ -10,7 +10,7 @@ import pytest
 from boats_runtime import doctor
 from boats_runtime.doctor import examine, works
 from boats_runtime.errors import ProviderError
-from boats_runtime.providers import PROVIDERS
+from boats_runtime.providers.session import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]

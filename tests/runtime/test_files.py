@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from boats_runtime.errors import OutputError
-from boats_runtime.files import write_whole
+from boats_runtime.files import write_atomic
 
 
 @pytest.mark.parametrize("older", [True, False])
@@ -11,7 +11,7 @@ def test_write_whole__new_content_and_nothing_else(tmp_path: Path, older: bool) 
     path = tmp_path / "file.txt"
     if older:
         path.write_text("older and longer")
-    write_whole(path, b"new")
+    write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -24,7 +24,7 @@ def test_write_whole__disk_is_full(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(OutputError, match=r"file\.txt: can't be written: File too large"):
-            write_whole(path, bytes(2000))
+            write_atomic(path, bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_text() == "older"
@@ -33,4 +33,4 @@ def test_write_whole__disk_is_full(tmp_path: Path) -> None:
 
 def test_write_whole__no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't be written: No such file or directory"):
-        write_whole(tmp_path / "gone" / "file.txt", b"new")
+        write_atomic(tmp_path / "gone" / "file.txt", b"new")

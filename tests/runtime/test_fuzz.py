@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, features
 
 from boats_runtime.classifier import Classifier
-from boats_runtime.metadata import ModelMetadata
-from boats_runtime.model_file import check_content
-from boats_runtime.preprocess import Preprocessing
-from boats_runtime.seal import BLANK, seal
+from boats_runtime.model.digest import PLACEHOLDER, write_digest
+from boats_runtime.model.file import check_content
+from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.preprocessing import Preprocessing
 
 PHOTOS = 2000
 MODELS = 500
@@ -112,7 +112,7 @@ def measured(words: list[object], folder: Path) -> tuple[int, str, str, float]:
 
 
 def test_predict__fuzzed_photos(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
-    rng = random.Random(0)  # noqa: S311 (damage, not a secret)
+    rng = random.Random(0)  # noqa: S311
     seeds = make_photos(photo)
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -234,20 +234,20 @@ def make_small_model() -> bytes:
     metadata = ModelMetadata(("a", "b", "c"), Preprocessing(64, 160))
     helper.set_model_props(model, metadata.to_properties())
     onnx.checker.check_model(model, full_check=True)
-    return seal(model.SerializeToString())
+    return write_digest(model.SerializeToString())
 
 
 def make_models(content: bytes) -> Iterator[bytes]:
     """Yields damaged models: every other one sealed again, as no accident would have it."""
-    rng = random.Random(0)  # noqa: S311 (damage, not a secret)
+    rng = random.Random(0)  # noqa: S311
     digest = check_content(content)["boats.digest"].strip('"')
-    blank = onnx.load_model_from_string(content.replace(digest.encode(), BLANK.encode()))
+    blank = onnx.load_model_from_string(content.replace(digest.encode(), PLACEHOLDER.encode()))
     for number in range(MODELS):
         if number % 2:
             damaged = mutate(content, rng)
             yield damaged if damaged != content else content[1:]
         else:
-            yield seal(mutate_model(blank, rng).SerializeToString())
+            yield write_digest(mutate_model(blank, rng).SerializeToString())
 
 
 def test_classifier__fuzzed_models(tmp_path: Path) -> None:

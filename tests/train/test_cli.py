@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from boats_train.cli import main
-from boats_train.run import load_run
+from boats_train.runs.run import load_run
 
 TINY = (
     "--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--image-size", "64x160",

@@ -10,17 +10,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch import nn
 
-from boats_runtime.dataset import Split, scan_dataset
-from boats_train.adam import as_classifier
-from boats_train.config import TrainConfig
-from boats_train.folds import make_folds
-from boats_train.kernel_search import SCALINGS, Candidate, read_candidate
-from boats_train.refit import as_layer, refit_linear, refit_svm
-from boats_train.run import Run
-from boats_train.svm import fit_candidate, fit_svm
+from boats_data.dataset import Split, scan_dataset
+from boats_train.finetune.linear_head import to_logistic_regression
+from boats_train.refit import refit_linear, refit_svm, to_linear_layer
+from boats_train.runs.config import TrainConfig
+from boats_train.runs.run import Run
+from boats_train.svm.fit import fit_candidate, fit_svm
+from boats_train.svm.folds import make_folds
+from boats_train.svm.grid_search import SCALINGS, Candidate, read_candidate
 
 SVM = TrainConfig("photos", tune=False, seed=3)
-LINEAR = TrainConfig("photos", "finetune", rate=1e-2, epochs=5, batch=16)
+LINEAR = TrainConfig("photos", "finetune", learning_rate=1e-2, epochs=5, batch_size=16)
 TARGETS = np.arange(60) % 3
 PATHS = [Path(f"{'abcd'[number % 4]}-{number}.jpg") for number in range(60)]
 
@@ -46,7 +46,7 @@ def setting(candidate: Candidate) -> Candidate:
 def trained(classes: int) -> LogisticRegression:
     """A linear head of random weights."""
     torch.manual_seed(classes)
-    return as_classifier(nn.Linear(8, classes))
+    return to_logistic_regression(nn.Linear(8, classes))
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def learned(photo_set: Path) -> Split:
     return scan_dataset(photo_set).splits["train"]
 
 
-# --- as_layer
+# --- to_linear_layer
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_as_layer__of_the_same_probabilities(classes: int) -> None:
     classifier = trained(classes)
-    layer = as_layer(classifier)
+    layer = to_linear_layer(classifier)
     assert layer.weight.shape == (classes, 8)
     with torch.inference_mode():
         probabilities = torch.softmax(layer(torch.from_numpy(FEATURES)), 1).numpy()
@@ -122,7 +122,7 @@ def test_refit_linear__learns_and_leaves_the_old_one(classes: int) -> None:
 
 def test_refit_linear__goes_on_from_the_weights() -> None:
     old = trained(3)
-    new = refit_linear(old, replace(LINEAR, rate=1e-6, epochs=1), OTHERS, TARGETS)
+    new = refit_linear(old, replace(LINEAR, learning_rate=1e-6, epochs=1), OTHERS, TARGETS)
     assert 0 < np.abs(new.coef_ - old.coef_).max() < 1e-4
     np.testing.assert_allclose(new.intercept_, old.intercept_, atol=1e-4)
 
@@ -155,7 +155,7 @@ def test_refit__svm_with_its_operating_point(loaded_run: Run, learned: Split) ->
 def test_refit__linear_head(loaded_run: Run, learned: Split) -> None:
     features = make_features(learned.targets, 512)
     torch.manual_seed(0)
-    head = as_classifier(nn.Linear(512, 3))
+    head = to_logistic_regression(nn.Linear(512, 3))
     old = replace(loaded_run, estimator=head, config=replace(LINEAR, height=64, width=160))
     new = old.refit(features, learned.targets, learned.paths)
     expected = refit_linear(head, old.config, features, learned.targets)

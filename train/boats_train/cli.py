@@ -1,7 +1,7 @@
 """`boats-train`: a folder of photos in, a run folder out."""
 
 import shutil
-import sys
+import sys  # noqa: F401
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
 import typer
 
-from boats_runtime import command
+from boats_runtime.cli.app import create_app, create_log, require_extra, run_app, wait_passively
 from boats_runtime.errors import ImageError, UsageError
-from boats_train.config import TrainConfig, parse_image_size
+from boats_train.runs.config import TrainConfig, parse_image_size
 
 if TYPE_CHECKING:
-    from boats_runtime.dataset import Dataset
-    from boats_train.training import TrainingResult, Workplace
+    from boats_data.dataset import Dataset
+    from boats_train.pipeline import TrainingResult, Workspace
 
 COMMAND = "boats-train"
 MODULES = (
@@ -28,9 +28,9 @@ MODULES = (
 class Schedule(NamedTuple):
     """Defaults of `--lr`, `--epochs` and `--batch-size`."""
 
-    rate: float
+    learning_rate: float
     epochs: int
-    batch: int
+    batch_size: int
 
 
 NO_EPOCHS = Schedule(0.0, 0, 0)
@@ -41,7 +41,8 @@ WHOLE = Schedule(3e-4, 30, 32)
 CNN = Schedule(1e-3, 10, 128)
 """As the report has them, with Adam's own learning rate."""
 
-app = command.new_app(COMMAND)
+app = create_app(COMMAND)
+log = create_log(COMMAND)
 
 
 @app.command()
@@ -114,9 +115,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder that collects the runs.")] = Path("runs"),
 ) -> None:
     """Train a classifier on a folder of photos."""
-    command.require_extra(COMMAND, "train", MODULES)
+    require_extra(COMMAND, "train", MODULES)
     if from_run:
-        from boats_train.run import read_config
+        from boats_train.runs.run import read_config
 
         if backbone or weights or image_size:
             raise UsageError("--from brings its backbone, weights and image size: leave those out")
@@ -139,9 +140,9 @@ def train(
         seed=seed,
         tune=tune == "auto",
         groups=groups,
-        rate=defaults.rate if lr is None else lr,
+        learning_rate=defaults.learning_rate if lr is None else lr,
         epochs=defaults.epochs if epochs is None else epochs,
-        batch=defaults.batch if batch_size is None else batch_size,
+        batch_size=defaults.batch_size if batch_size is None else batch_size,
         unfreeze=unfreeze,
         from_run=str(from_run or ""),
     )
@@ -163,12 +164,12 @@ def find_data(data: Path, demo: bool, seed: int) -> "Dataset":
         DataError: It can't be used.
         UsageError: The demo would have to draw into a folder that holds something else.
     """
-    from boats_runtime.dataset import scan_dataset
+    from boats_data.dataset import scan_dataset
 
     if demo:
-        from boats_train.demo import make_demo_data
+        from boats_data.synthetic import write_demo_data
 
-        make_demo_data(data, seed)
+        write_demo_data(data, seed)
         log(f"the drawn demo set is in {data}")
     dataset = scan_dataset(data)
     log(", ".join(f"{name}: {len(split.paths)} photos" for name, split in dataset.splits.items()))
@@ -186,37 +187,39 @@ def run_training(
     Raises:
         BoatsError: As `train_model` and `write_run` say.
     """
-    from boats_train.backbone import DownloadError
-    from boats_train.distributed import join_ranks
-    from boats_train.illustrate import illustrate
-    from boats_train.run import check_place, write_run
-    from boats_train.training import take_part, train_model
+    from boats_train.finetune.distributed import join_distributed
+    from boats_train.models.backbone import DownloadError
+    from boats_train.pipeline import take_part, train_model
+    from boats_train.plots import illustrate
+    from boats_train.runs.run import check_place, write_run
 
     check_place(out)
-    with join_ranks() as ranks:
-        if ranks.count > 1 and (demo or config.unfreeze == "0"):
+    with join_distributed() as distributed:
+        if distributed.world_size > 1 and (demo or config.unfreeze == "0"):
             raise UsageError("torchrun is for --model finetune --unfreeze, on photos of your own")
-        workplace = replace(make_workplace(config, dataset, cache, out, resume=resume), ranks=ranks)
-        if not ranks.main:
-            take_part(config, dataset, workplace)
-            ranks.meet()  # NCCL's processes part together
+        workspace = replace(
+            make_workspace(config, dataset, cache, out, resume=resume), distributed=distributed
+        )
+        if not distributed.is_main:
+            take_part(config, dataset, workspace)
+            distributed.barrier()  # NCCL's processes part together
             return None
         try:
-            result = train_model(config, dataset, workplace)
+            result = train_model(config, dataset, workspace)
         except DownloadError as error:
             if not demo:
                 raise
             log(str(error))
             log("NO IMAGENET WEIGHTS: the demo goes on with random ones and will be less accurate")
-            result = train_model(replace(config, weights="none"), dataset, workplace)
-        ranks.meet()
+            result = train_model(replace(config, weights="none"), dataset, workspace)
+        distributed.barrier()
     for line in to_tables(result):
         typer.echo(line)
     name = f"{now()}-{config.model}-{config.backbone}"
     written = write_run(
-        result.run, out, name, lambda scratch: illustrate(result, workplace.folder, scratch)
+        result.run, out, name, lambda scratch: illustrate(result, workspace.folder, scratch)
     )
-    shutil.rmtree(workplace.folder, ignore_errors=True)
+    shutil.rmtree(workspace.folder, ignore_errors=True)
     typer.echo(f"run: {written}")
     return result
 
@@ -227,29 +230,29 @@ def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Pat
     Raises:
         BoatsError: As `train_model` and `write_comparison` say.
     """
-    from boats_train.compare import compare, to_markdown, write_comparison
-    from boats_train.run import check_place
+    from boats_train.report_comparison import compare, to_markdown, write_comparison
+    from boats_train.runs.run import check_place
 
     check_place(out)
     folder = out / f"{now()}-compare-{config.backbone}"
-    workplace = make_workplace(config, dataset, cache, out, resume=False)
-    outcomes = compare(config, dataset, workplace)
-    shutil.rmtree(workplace.folder, ignore_errors=True)
+    workspace = make_workspace(config, dataset, cache, out, resume=False)
+    outcomes = compare(config, dataset, workspace)
+    shutil.rmtree(workspace.folder, ignore_errors=True)
     write_comparison(outcomes, folder)
     typer.echo(to_markdown(outcomes))
     typer.echo(f"comparison: {folder}")
 
 
-def make_workplace(
+def make_workspace(
     config: TrainConfig, dataset: "Dataset", cache: str, out: Path, *, resume: bool
-) -> "Workplace":
+) -> "Workspace":
     """Finds where features are kept, and where this training keeps its checkpoints."""
-    from boats_train.feature_cache import default_folder
-    from boats_train.training import Workplace, training_digest
+    from boats_train.features.cache import default_folder
+    from boats_train.pipeline import Workspace, training_digest
 
     kept = None if cache == "none" else Path(cache) if cache else default_folder()
     folder = out / f".training-{training_digest(config, dataset)}"
-    return Workplace(kept, folder, resume, log)
+    return Workspace(kept, folder, resume, log)
 
 
 def now() -> str:
@@ -259,7 +262,7 @@ def now() -> str:
 
 def to_tables(result: "TrainingResult") -> list[str]:
     """Returns the lines that tell how good the run is: each split, then the last one by class."""
-    from boats_train.metrics import class_table
+    from boats_metrics.classification import class_table
 
     lines = [f"split  {'accuracy (95 %)':22}  {'macro-F1 (95 %)':22}  photos"]
     lines.extend(
@@ -303,12 +306,7 @@ def bounded(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
-def log(line: str) -> None:
-    """Prints a line about what goes on to stderr."""
-    print(f"{COMMAND}: {line}", file=sys.stderr)  # noqa: T201
-
-
 def main() -> NoReturn:
     """Runs `boats-train`."""
-    command.wait_passively()
-    command.run(app, COMMAND)
+    wait_passively()
+    run_app(app, COMMAND)

@@ -6,6 +6,7 @@ than one that learned the original's.
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,46 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from boats_train.adam import Labelled, as_classifier, fit_adam, one_thread
-from boats_train.calibration import CalibratedSvm
-from boats_train.config import TrainConfig
-from boats_train.folds import make_folds
-from boats_train.kernel_search import read_candidate
-from boats_train.operating_point import OperatingPoint
-from boats_train.svm import fit_candidate
+from boats_metrics.selective import ThresholdSelection
+from boats_train.finetune.linear_head import (
+    ArrayDataset,
+    single_thread,
+    to_logistic_regression,
+    train_in_memory,
+)
+from boats_train.models.calibrated_svc import CalibratedSVC
+from boats_train.runs.config import TrainConfig
+from boats_train.runs.run import Run
+from boats_train.svm.fit import fit_candidate
+from boats_train.svm.folds import make_folds
+from boats_train.svm.grid_search import read_candidate
+
+
+def refit_run(
+    run: Run, features: NDArray[np.float32], targets: NDArray[np.int64], paths: Sequence[Path]
+) -> Run:
+    """Return the run with its classifier fitted again on other features of its training images.
+
+    Args:
+        run: The run; not changed.
+        features: `(N, D) float32`.
+        targets: Class indices `(N,) int64`.
+        paths: Image files, N of them; their names may give their groups.
+    """
+    if not isinstance(run.estimator, CalibratedSVC):
+        return replace(run, estimator=refit_linear(run.estimator, run.config, features, targets))
+    svm, selection = refit_svm(run.estimator, run.config, features, targets, paths)
+    metrics = {**run.metrics, "operating_point": selection.to_json()}
+    return replace(run, estimator=svm, metrics=metrics)
 
 
 def refit_svm(
-    estimator: CalibratedSvm,
+    estimator: CalibratedSVC,
     config: TrainConfig,
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
     paths: Sequence[Path],
-) -> tuple[CalibratedSvm, OperatingPoint]:
+) -> tuple[CalibratedSVC, ThresholdSelection]:
     """Fits an SVM of the same setting, its calibration and its operating point.
 
     Args:
@@ -58,24 +83,24 @@ def refit_linear(
         features: `(N, D) float32`.
         targets: Class indices `(N,) int64`.
     """
-    layer = as_layer(classifier)
-    labelled = Labelled(features, targets)
-    with tempfile.TemporaryDirectory() as passing, one_thread():
-        fit_adam(
+    layer = to_linear_layer(classifier)
+    labelled = ArrayDataset(features, targets)
+    with tempfile.TemporaryDirectory() as passing, single_thread():
+        train_in_memory(
             layer,
             labelled,
             labelled,
-            rate=config.rate,
+            rate=config.learning_rate,
             epochs=config.epochs,
-            batch=config.batch,
+            batch=config.batch_size,
             seed=config.seed,
             folder=Path(passing),
             resume=False,
         )
-    return as_classifier(layer)
+    return to_logistic_regression(layer)
 
 
-def as_layer(classifier: Any) -> nn.Linear:
+def to_linear_layer(classifier: Any) -> nn.Linear:
     """Turns a linear classifier of K classes into a layer of the same probabilities."""
     weight, bias = classifier.coef_, classifier.intercept_
     if len(weight) == 1:  # scikit-learn keeps one row for two classes

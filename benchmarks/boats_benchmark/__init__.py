@@ -1,0 +1,1 @@
+"""The `boats-benchmark` command."""

@@ -1,0 +1,1 @@
+"""Image folders: scanning, groups, checks, download and synthetic demo data. No PyTorch."""

@@ -1,0 +1,1 @@
+"""Download of the Venice boats data set."""

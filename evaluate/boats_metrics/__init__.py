@@ -1,0 +1,1 @@
+"""Metrics and statistics: arrays in, numbers out. No I/O."""

@@ -1,0 +1,1 @@
+"""The `boats-predict` and `boats-doctor` commands."""

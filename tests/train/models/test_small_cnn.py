@@ -1,0 +1,28 @@
+import pytest
+import torch
+from torch import nn
+
+from boats_runtime.errors import UsageError
+from boats_train.models.small_cnn import FEATURES, IMAGE_SIZE, SmallCnn
+
+
+def test_small_cnn__has_the_reports_layers() -> None:
+    layers = [layer for layer in SmallCnn(*IMAGE_SIZE).layers if not isinstance(layer, nn.ReLU)]
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == [
+        "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Dropout", "Flatten", "Linear", "Linear",
+    ]  # fmt: skip
+    assert layers[0].weight.shape == (30, 3, 5, 5)
+    assert layers[2].weight.shape == (15, 30, 3, 3)
+    assert layers[4].p == 0.2
+    assert [layers[6].out_features, layers[7].out_features] == [128, 50]
+
+
+@pytest.mark.parametrize("size", [IMAGE_SIZE, (12, 12), (33, 47)])
+def test_small_cnn__gives_a_vector_a_photo(size: tuple[int, int]) -> None:
+    assert SmallCnn(*size)(torch.zeros(2, 3, *size)).shape == (2, FEATURES)
+
+
+def test_small_cnn__photos_too_small_are_refused() -> None:
+    with pytest.raises(UsageError, match="--image-size 11x100"):
+        SmallCnn(11, 100)

@@ -1,0 +1,1 @@
+"""Gradient training: linear heads, the small CNN and fine-tuning."""

@@ -1,0 +1,1 @@
+"""SVM fitting, grid search and cross-validation folds."""
