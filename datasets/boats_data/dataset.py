@@ -16,7 +16,7 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Split:
+class LabeledImages:
     """The photos of one split and their classes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Dataset:
 
     root: Path
     classes: tuple[str, ...]
-    splits: Mapping[str, Split]
+    splits: Mapping[str, LabeledImages]
 
 
 def scan_dataset(root: Path) -> Dataset:
@@ -74,7 +74,7 @@ def scan_dataset(root: Path) -> Dataset:
     return Dataset(root, classes, splits)
 
 
-def scan_split(folder: Path, classes: Sequence[str]) -> Split:
+def scan_split(folder: Path, classes: Sequence[str]) -> LabeledImages:
     """Finds the photos of one split without opening them.
 
     Args:
@@ -100,7 +100,7 @@ def scan_split(folder: Path, classes: Sequence[str]) -> Split:
         targets.extend([index] * len(photos))
     if not paths:
         raise DataError(f"{folder}: no photos in it ({', '.join(sorted(SUFFIXES))})")
-    return Split(tuple(paths), np.asarray(targets, dtype=np.int64))
+    return LabeledImages(tuple(paths), np.asarray(targets, dtype=np.int64))
 
 
 def scan_classes(folder: Path) -> dict[str, tuple[Path, ...]]:

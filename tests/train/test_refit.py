@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch import nn
 
-from boats_data.dataset import Split, scan_dataset
+from boats_data.dataset import LabeledImages, scan_dataset
 from boats_train.finetune.linear_head import to_logistic_regression
 from boats_train.refit import refit_linear, refit_svm, to_linear_layer
 from boats_train.runs.config import TrainConfig
@@ -50,7 +50,7 @@ def trained(classes: int) -> LogisticRegression:
 
 
 @pytest.fixture(scope="module")
-def learned(photo_set: Path) -> Split:
+def learned(photo_set: Path) -> LabeledImages:
     """The photos that `loaded_run` learned from."""
     return scan_dataset(photo_set).splits["train"]
 
@@ -130,7 +130,7 @@ def test_refit_linear__goes_on_from_the_weights() -> None:
 # --- Run.refit
 
 
-def test_refit__svm_with_its_operating_point(loaded_run: Run, learned: Split) -> None:
+def test_refit__svm_with_its_operating_point(loaded_run: Run, learned: LabeledImages) -> None:
     features = make_features(learned.targets, 512)
     metrics = deepcopy(loaded_run.metrics)
     before = loaded_run.estimator.predict_proba(features)
@@ -152,7 +152,7 @@ def test_refit__svm_with_its_operating_point(loaded_run: Run, learned: Split) ->
     assert np.abs(expected - before).max() > 1e-3
 
 
-def test_refit__linear_head(loaded_run: Run, learned: Split) -> None:
+def test_refit__linear_head(loaded_run: Run, learned: LabeledImages) -> None:
     features = make_features(learned.targets, 512)
     torch.manual_seed(0)
     head = to_logistic_regression(nn.Linear(512, 3))

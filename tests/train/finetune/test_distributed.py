@@ -25,7 +25,7 @@ import torch
 from boats_runtime.errors import BoatsError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.backbone import build_backbone
-from boats_data.dataset import Split, scan_dataset
+from boats_data.dataset import LabeledImages, scan_dataset
 from boats_train.finetune.distributed import DistributedContext, join_distributed
 from boats_train.finetune.recipe import fine_tune
 from boats_train.finetune.trainer import Photos, Recipe

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from boats_data.dataset import Split, scan_dataset
+from boats_data.dataset import LabeledImages, scan_dataset
 from boats_runtime.errors import DataError, RunError, UsageError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.finetune import recipe as finetune_module
@@ -307,9 +307,9 @@ def test_fine_tune__more_photos_a_step_than_there_are(train: Train) -> None:
 def test_fine_tune__corrupt_photos(photos: Photos, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photos.train.paths[0].read_bytes()[:300])
-    split = Split((broken, *photos.train.paths), np.concatenate([[0], photos.train.targets]))
+    split = LabeledImages((broken, *photos.train.paths), np.concatenate([[0], photos.train.targets]))
 
-    def run(train: Split) -> None:
+    def run(train: LabeledImages) -> None:
         fine_tune(
             tiny(), Photos(train, photos.valid, photos.classes, SIZE), LAST,
             folder=tmp_path / "work", resume=False, distributed=DistributedContext(), log=lambda _: None,  # noqa: E501

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from boats_data.dataset import Split
+from boats_data.dataset import LabeledImages
 from boats_runtime.errors import DataError
 from boats_runtime.preprocessing import Preprocessing, decode
 from boats_train.finetune.distributed import DistributedContext
@@ -67,14 +67,14 @@ def test_draw_photos__a_class_without_photos() -> None:
 def test_keep_readable__without_those_that_cannot_be_decoded(
     paths: list[Path], broken: Path
 ) -> None:
-    split = Split((paths[0], broken, paths[1], broken.with_name("gone.jpg")), np.arange(4))
+    split = LabeledImages((paths[0], broken, paths[1], broken.with_name("gone.jpg")), np.arange(4))
     kept = keep_readable(split, SIZE, DistributedContext())
     assert kept.paths == (paths[0], paths[1])
     assert kept.targets.tolist() == [0, 2]
 
 
 def test_keep_readable__none(broken: Path) -> None:
-    kept = keep_readable(Split((broken,), np.arange(1)), SIZE, DistributedContext())
+    kept = keep_readable(LabeledImages((broken,), np.arange(1)), SIZE, DistributedContext())
     assert kept.paths == ()
     assert kept.targets.shape == (0,)
 
@@ -83,7 +83,7 @@ def test_keep_readable__looks_at_its_own_share_only(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DistributedContext, "add", lambda _, values: values)
-    split = Split(tuple(paths[:7]), np.arange(7))
+    split = LabeledImages(tuple(paths[:7]), np.arange(7))
     assert keep_readable(split, SIZE, DistributedContext(1, 3)).targets.tolist() == [1, 4]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from boats_data.dataset import Split
+from boats_data.dataset import LabeledImages
 from boats_runtime.errors import DataError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.features.extraction import Pixels, decode_images
@@ -18,8 +18,8 @@ from boats_train.finetune.distributed import DistributedContext
 
 
 def keep_readable(
-    split: Split, preprocessing: Preprocessing, distributed: DistributedContext
-) -> Split:
+    split: LabeledImages, preprocessing: Preprocessing, distributed: DistributedContext
+) -> LabeledImages:
     """Decodes each photo once and returns the split without those that can't be.
 
     Every epoch of every process then has the same photos, and none waits for a batch that another
@@ -30,7 +30,7 @@ def keep_readable(
     for index, _ in decode_images(preprocessing, [split.paths[place] for place in own]):
         found[own[index]] = 1
     kept = distributed.all_reduce_sum(found).nonzero().flatten().tolist()
-    return Split(tuple(split.paths[index] for index in kept), split.targets[kept])
+    return LabeledImages(tuple(split.paths[index] for index in kept), split.targets[kept])
 
 
 def draw_photos(targets: NDArray[np.int64], count: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from boats_data.dataset import Split
+from boats_data.dataset import LabeledImages
 from boats_metrics.classification import SplitMetrics, compute_metrics
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocessing import Preprocessing
@@ -67,8 +67,8 @@ class Photos:
         preprocessing: Makes the network's input.
     """
 
-    train: Split
-    valid: Split
+    train: LabeledImages
+    valid: LabeledImages
     classes: tuple[str, ...]
     preprocessing: Preprocessing
 
