@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-Result = subprocess.CompletedProcess[str]
-BoatsCommand = Callable[..., Result]
+from support.process import CommandResult, run_command
 
 # The tests reach no network: ImageNet's weights can't be downloaded.
 RANDOM_WEIGHTS = {"BOATS_TRAIN_WEIGHTS": "none"}
@@ -30,7 +27,7 @@ def folder(photo_set: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def succeed(result: Result) -> str:
+def succeed(result: CommandResult) -> str:
     """Checks that a command succeeded without a traceback or a warning, returns its output."""
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
@@ -38,8 +35,8 @@ def succeed(result: Result) -> str:
     return result.stdout
 
 
-def test_commands__train_export_predict(boats_command: BoatsCommand, folder: Path) -> None:
-    trained = succeed(boats_command("boats-train", cwd=folder, env=RANDOM_WEIGHTS))
+def test_commands__train_export_predict(folder: Path) -> None:
+    trained = succeed(run_command("boats-train", cwd=folder, env=RANDOM_WEIGHTS))
     assert "accuracy" in trained
     config = json.loads((folder / "runs" / "latest" / "config.json").read_text())
     assert config["classes"] == ["barca lunga", "gòndola", "topa"]
@@ -48,10 +45,10 @@ def test_commands__train_export_predict(boats_command: BoatsCommand, folder: Pat
     assert (settings["height"], settings["width"]) == (240, 800)
     assert settings["weights"] == "none"
 
-    exported = succeed(boats_command("boats-export", "--format", "onnx", cwd=folder))
+    exported = succeed(run_command("boats-export", "--format", "onnx", cwd=folder))
     assert exported.startswith("boats.onnx: ")
 
-    predicted = succeed(boats_command("boats-predict", "image.jpg", cwd=folder))
+    predicted = succeed(run_command("boats-predict", "image.jpg", cwd=folder))
     name, *label, score = predicted.split()
     assert name == "image.jpg"
     assert " ".join(label).removeprefix("unknown: ") in config["classes"]
@@ -60,7 +57,6 @@ def test_commands__train_export_predict(boats_command: BoatsCommand, folder: Pat
 
 @pytest.fixture(scope="module")
 def real_run(
-    boats_command: BoatsCommand,
     boats_data: Path,
     boats_weights: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -68,13 +64,11 @@ def real_run(
     """A folder with a run on the real photos."""
     folder = tmp_path_factory.mktemp("real")
     options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
-    succeed(boats_command("boats-train", "--data", boats_data.resolve(), *options, cwd=folder))
+    succeed(run_command("boats-train", "--data", boats_data.resolve(), *options, cwd=folder))
     return folder
 
 
-def test_commands__real_photos(
-    boats_command: BoatsCommand, boats_data: Path, real_run: Path
-) -> None:
+def test_commands__real_photos(boats_data: Path, real_run: Path) -> None:
     """The must-hold: accurate on real boats, and the file does what scikit-learn does."""
     data, folder = boats_data.resolve(), real_run
     metrics = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
@@ -83,16 +77,16 @@ def test_commands__real_photos(
     assert held_out["kind"] == "leave-one-group-out"
     assert held_out["mean_accuracy"] >= 0.885
 
-    succeed(boats_command("boats-export", "--format", "onnx", cwd=folder))
+    succeed(run_command("boats-export", "--format", "onnx", cwd=folder))
     photos = sorted((data / "valid").glob("*/*.jpg"))
     assert len(photos) == metrics["splits"]["valid"]["photos"]
     # The must-hold of boats-evaluate: what training recorded, on the shipped file.
     options = ("--json", "--report", "report.html")
-    judged = boats_command("boats-evaluate", "boats.onnx", data / "valid", *options, cwd=folder)
+    judged = run_command("boats-evaluate", "boats.onnx", data / "valid", *options, cwd=folder)
     assert json.loads(succeed(judged))["files"][0]["metrics"] == metrics["splits"]["valid"]
     assert (folder / "report.html").stat().st_size < 5e6
 
-    output = succeed(boats_command("boats-predict", "--json", "--top", 99, *photos, cwd=folder))
+    output = succeed(run_command("boats-predict", "--json", "--top", 99, *photos, cwd=folder))
     predictions = json.loads(output)["predictions"]
     right = [
         item["label"] == photo.parent.name for item, photo in zip(predictions, photos, strict=True)
@@ -117,7 +111,7 @@ def test_commands__real_photos(
 
 
 def test_commands__real_photos_in_int8(
-    boats_command: BoatsCommand, boats_data: Path, boats_weights: Path, real_run: Path
+    boats_data: Path, boats_weights: Path, real_run: Path
 ) -> None:
     """The must-hold: nothing lost of the accuracy, and a small file.
 
@@ -132,20 +126,20 @@ def test_commands__real_photos_in_int8(
     (data / "valid").symlink_to((boats_data / "valid").resolve())
     options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
     runs = real_run / "few-runs"
-    succeed(boats_command("boats-train", "--data", data, *options, "--out", runs, cwd=real_run))
+    succeed(run_command("boats-train", "--data", data, *options, "--out", runs, cwd=real_run))
     export = ("--format", "onnx", "--precision", "int8", "--out", "int8.onnx")
-    succeed(boats_command("boats-export", runs / "latest", *export, cwd=real_run))
+    succeed(run_command("boats-export", runs / "latest", *export, cwd=real_run))
     assert (real_run / "int8.onnx").stat().st_size < 8e6
     proof = _proof_in(real_run / "int8.onnx")
     assert proof["after"]["accuracy"] >= proof["before"]["accuracy"] - 0.005
     assert proof["after"]["macro_f1"] >= proof["before"]["macro_f1"] - 0.01
     assert set(proof["without_refit"]) == {"accuracy", "macro_f1", "recall"}
-    inspected = succeed(boats_command("boats-export", "inspect", "int8.onnx", cwd=real_run))
+    inspected = succeed(run_command("boats-export", "inspect", "int8.onnx", cwd=real_run))
     assert "unchanged since its export" in inspected
 
 
 def test_commands__learning_rates_keep_the_reports_order(
-    boats_command: BoatsCommand, boats_data: Path, boats_weights: Path, real_run: Path
+    boats_data: Path, boats_weights: Path, real_run: Path
 ) -> None:
     """The must-hold: on the train photos, 1e-2 is above 1e-4, and that above 1e-6."""
     options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
@@ -154,7 +148,7 @@ def test_commands__learning_rates_keep_the_reports_order(
         runs = real_run / rate
         head = ("--model", "finetune", "--lr", rate, "--out", runs)
         succeed(
-            boats_command(
+            run_command(
                 "boats-train", "--data", boats_data.resolve(), *options, *head, cwd=real_run
             )
         )

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from boats_data.check.checks import check_data
 from boats_data.check.report import MAX_ROWS, SHOWN, to_json, to_lines
 from boats_runtime.cli import app as command
 from boats_runtime.errors import UsageError
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+from support.process import run_command
 
 
 @pytest.fixture
@@ -49,8 +47,8 @@ def archive(photo_set: Path, tmp_path: Path) -> tuple[Path, Path]:
     return path, manifest
 
 
-def test_check__sound_set_exits_0(boats_command: Command, sound: Path, tmp_path: Path) -> None:
-    done = boats_command("boats-data", "check", sound, cwd=tmp_path)
+def test_check__sound_set_exits_0(sound: Path, tmp_path: Path) -> None:
+    done = run_command("boats-data", "check", sound, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == f"{sound}: 20 photos of 2 classes"
@@ -64,17 +62,17 @@ def test_check__sound_set_exits_0(boats_command: Command, sound: Path, tmp_path:
     assert lines[-1] == "No findings."
 
 
-def test_check__findings_exit_1(boats_command: Command, photos: Path, tmp_path: Path) -> None:
+def test_check__findings_exit_1(photos: Path, tmp_path: Path) -> None:
     (photos / "train/topa/cut.jpg").write_bytes(b"\xff\xd8\xff")
-    done = boats_command("boats-data", "check", photos, cwd=tmp_path)
+    done = run_command("boats-data", "check", photos, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert "error: corrupt-photos: 1 photo can't be decoded." in done.stdout
     assert "    train/topa/cut.jpg: " in done.stdout
     assert "  Replace or remove them: training skips them." in done.stdout
 
 
-def test_check__json_tells_the_same(boats_command: Command, photos: Path, tmp_path: Path) -> None:
-    done = boats_command("boats-data", "check", photos, "--json", cwd=tmp_path)
+def test_check__json_tells_the_same(photos: Path, tmp_path: Path) -> None:
+    done = run_command("boats-data", "check", photos, "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     report = json.loads(done.stdout)
     assert report["schema_version"] == 1
@@ -108,38 +106,33 @@ def test_check__json_tells_the_same(boats_command: Command, photos: Path, tmp_pa
     ],
 )
 def test_commands__mistakes_end_in_a_message_and_a_code(
-    boats_command: Command,
     photos: Path,
     arguments: tuple[str, ...],
     code: int,
     message: str,
 ) -> None:
     before = sorted(photos.parent.rglob("*"))
-    done = boats_command("boats-data", *arguments, cwd=photos.parent)
+    done = run_command("boats-data", *arguments, cwd=photos.parent)
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(photos.parent.rglob("*")) == before
 
 
-def test_fetch__from_a_file_exits_0_twice(
-    boats_command: Command, archive: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_fetch__from_a_file_exits_0_twice(archive: tuple[Path, Path], tmp_path: Path) -> None:
     options = ("--archive", archive[0], "--manifest", archive[1])
-    done = boats_command("boats-data", "fetch", *options, cwd=tmp_path)
+    done = run_command("boats-data", "fetch", *options, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "data: 24 photos, each as it should be\n")
     assert done.stderr.splitlines() == ["boats-data: unpacking", "boats-data: checking every file"]
-    done = boats_command("boats-data", "fetch", "data", *options, cwd=tmp_path)
+    done = run_command("boats-data", "fetch", "data", *options, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == "data: 24 photos, already there and as they should be\n"
     assert done.stderr == ""
 
 
-def test_fetch__other_data_exits_3(
-    boats_command: Command, archive: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_fetch__other_data_exits_3(archive: tuple[Path, Path], tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    done = boats_command("boats-data", "fetch", "new", "--archive", archive[0], cwd=tmp_path)
+    done = run_command("boats-data", "fetch", "new", "--archive", archive[0], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines()[-1] == (
         f"boats-data: {archive[0]}: the archive holds none of the 5,193 files; nothing was written"
@@ -147,12 +140,12 @@ def test_fetch__other_data_exits_3(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_help__names_the_commands(boats_command: Command, tmp_path: Path) -> None:
-    done = boats_command("boats-data", "--help", cwd=tmp_path)
+def test_help__names_the_commands(tmp_path: Path) -> None:
+    done = run_command("boats-data", "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "check" in done.stdout
     assert "fetch" in done.stdout
-    assert "--manifest" not in boats_command("boats-data", "fetch", "-h", cwd=tmp_path).stdout
+    assert "--manifest" not in run_command("boats-data", "fetch", "-h", cwd=tmp_path).stdout
 
 
 def test_check__loads_nothing_that_downloads_or_learns(sound: Path) -> None:

@@ -7,19 +7,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from boats_evaluate.cli import parse_reference
 from boats_runtime.errors import UsageError
+from support.process import CommandResult, run_command
 
 COMMAND = "boats-evaluate"
-Result = subprocess.CompletedProcess[str]
-BoatsCommand = Callable[..., Result]
-Evaluate = Callable[..., Result]
-Futures = dict[str, "Future[Result]"]
+Evaluate = Callable[..., CommandResult]
+Futures = dict[str, "Future[CommandResult]"]
 
 FORBIDDEN = {"torch", "torchvision", "matplotlib", "skops", "onnx", "skl2onnx", "boats_export"}
 RUN_AND_LIST_MODULES = """
@@ -54,7 +52,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def futures(
-    boats_command: BoatsCommand,
     here: Path,
     colours: Path,
     reddish: Path,
@@ -64,7 +61,7 @@ def futures(
     photo_set: Path,
 ) -> Iterator[Futures]:
     """Runs the command in processes of their own, two at a time: imports take most of the time."""
-    evaluate = partial(boats_command, COMMAND, "--provider", "cpu", cwd=here)
+    evaluate = partial(run_command, COMMAND, "--provider", "cpu", cwd=here)
     with ThreadPoolExecutor(2) as pool:
         baseline = pool.submit(evaluate, colours, painted, "--json")
         (here / "baseline.json").write_text(baseline.result().stdout)
@@ -87,8 +84,8 @@ def futures(
 
 
 @pytest.fixture(scope="module")
-def result_of(futures: Futures) -> Callable[[str], Result]:
-    def get(name: str) -> Result:
+def result_of(futures: Futures) -> Callable[[str], CommandResult]:
+    def get(name: str) -> CommandResult:
         result = futures[name].result()
         assert "Traceback" not in result.stderr
         assert "Warning" not in result.stderr
@@ -97,10 +94,10 @@ def result_of(futures: Futures) -> Callable[[str], Result]:
     return get
 
 
-ResultOf = Callable[[str], Result]
+ResultOf = Callable[[str], CommandResult]
 
 
-def assert_refused(result: Result, exit_code: int, *words: str) -> None:
+def assert_refused(result: CommandResult, exit_code: int, *words: str) -> None:
     """Checks that a command ended with one line on stderr, which holds the words."""
     assert (result.returncode, result.stdout) == (exit_code, "")
     assert result.stderr.startswith(f"{COMMAND}: ")
@@ -244,7 +241,6 @@ def test_evaluate__refused_in_one_line(
     ],
 )
 def test_evaluate__options_that_make_no_sense(
-    boats_command: BoatsCommand,
     colours: Path,
     tmp_path: Path,
     options: tuple[str, ...],
@@ -252,7 +248,7 @@ def test_evaluate__options_that_make_no_sense(
 ) -> None:
     shutil.copy(colours, tmp_path / "model.onnx")
     content = (tmp_path / "model.onnx").read_bytes()
-    result = boats_command(COMMAND, "model.onnx", tmp_path, *options, cwd=tmp_path)
+    result = run_command(COMMAND, "model.onnx", tmp_path, *options, cwd=tmp_path)
     assert_refused(result, 2, message)
     assert (tmp_path / "model.onnx").read_bytes() == content
 
@@ -287,14 +283,14 @@ def test_evaluate__imports_no_pytorch(colours: Path, painted: Path, tmp_path: Pa
 
 
 def test_evaluate__disk_full_leaves_the_older_page(
-    outcome_of: Callable[..., Any], colours: Path, painted: Path, tmp_path: Path
+    colours: Path, painted: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "report.html").write_text("older")
-    outcome = outcome_of(
-        COMMAND, tmp_path, colours, painted, "--report", "report.html", largest_file=10_000
+    outcome = run_command(
+        COMMAND, colours, painted, "--report", "report.html", cwd=tmp_path, file_size_limit=10_000
     )
-    assert outcome.code == 3
-    assert outcome.errors.splitlines()[-1] == (
+    assert outcome.returncode == 3
+    assert outcome.stderr.splitlines()[-1] == (
         f"{COMMAND}: report.html: can't be written: File too large"
     )
     assert outcome.files() == {"report.html": len("older")}
@@ -313,10 +309,8 @@ def test_evaluate__nobody_reads_the_results(colours: Path, painted: Path, tmp_pa
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-def test_evaluate__interrupted(
-    outcome_of: Callable[..., Any], colours: Path, painted: Path, tmp_path: Path
-) -> None:
+def test_evaluate__interrupted(colours: Path, painted: Path, tmp_path: Path) -> None:
     arguments = (colours, painted, "--report", "report.html")
-    outcome = outcome_of(COMMAND, tmp_path, *arguments, interrupt_at="on cpu")
-    assert (outcome.code, outcome.files()) == (130, {})
-    assert outcome.errors.splitlines()[-1] == f"{COMMAND}: interrupted"
+    outcome = run_command(COMMAND, *arguments, cwd=tmp_path, interrupt_at="on cpu")
+    assert (outcome.returncode, outcome.files()) == (130, {})
+    assert outcome.stderr.splitlines()[-1] == f"{COMMAND}: interrupted"

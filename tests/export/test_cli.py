@@ -15,18 +15,16 @@ from boats_export import export
 from boats_export.cli import main
 from boats_runtime.classifier import Classifier
 from boats_train.runs.run import Run
+from support.process import run_command
 
 Outcomes = dict[str, "Future[Any]"]
-OutcomeOf = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def outcomes(
-    tiny_run: Path, outcome_of: OutcomeOf, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Outcomes]:
+def outcomes(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
     """Exports in processes of their own, two at a time: most of their time goes to imports."""
     root = tmp_path_factory.mktemp("outcomes")
-    run_export = partial(outcome_of, "boats-export")
+    run_export = partial(run_command, "boats-export")
 
     def folder(name: str, older: bool) -> Path:
         """Makes a folder with `runs/latest`, and perhaps with a file of an earlier export."""
@@ -38,12 +36,14 @@ def outcomes(
 
     with ThreadPoolExecutor(2) as pool:
         yield {
-            "well": pool.submit(run_export, folder("well", older=False)),
+            "well": pool.submit(run_export, cwd=folder("well", older=False)),
             "disk full": pool.submit(
-                run_export, folder("full", older=True), largest_file=1_000_000
+                run_export, cwd=folder("full", older=True), file_size_limit=1_000_000
             ),
             "interrupted": pool.submit(
-                run_export, folder("interrupted", older=True), interrupt_at="exporting the network"
+                run_export,
+                cwd=folder("interrupted", older=True),
+                interrupt_at="exporting the network",
             ),
         }
         pool.shutdown(cancel_futures=True)
@@ -51,18 +51,18 @@ def outcomes(
 
 def test_export__run_and_file_by_default(outcomes: Outcomes, photo_set: Path) -> None:
     outcome = outcomes["well"].result()
-    assert outcome.code == 0, outcome.errors
+    assert outcome.returncode == 0, outcome.stderr
     assert list(outcome.files()) == ["boats.onnx"]
     size = outcome.files()["boats.onnx"] / 1e6
-    first, *proof = outcome.output.splitlines()
+    first, *proof = outcome.stdout.splitlines()
     assert first == f"boats.onnx: {size:.1f} MB, fp32; proved:"
     assert proof[:2] == [
         "  compared on           7 valid photos, 4 hard ones",
         "  same label            11 of 11",
     ]
     assert proof[2].startswith("  probabilities within  ")
-    assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in outcome.errors
-    assert "Warning" not in outcome.errors
+    assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in outcome.stderr
+    assert "Warning" not in outcome.stderr
     classifier = Classifier(outcome.folder / "boats.onnx", "cpu")
     assert classifier.metadata.labels == ("barca lunga", "gòndola", "topa")
     assert classifier.predict(photo_set / "test" / "topa" / "00.jpg").label in (
@@ -83,19 +83,19 @@ def test_export__same_graph_as_in_this_process(outcomes: Outcomes, tiny_model: P
 
 def test_export__disk_is_full(outcomes: Outcomes) -> None:
     outcome = outcomes["disk full"].result()
-    assert outcome.code == 3, outcome.errors
-    last = outcome.errors.splitlines()[-1]
+    assert outcome.returncode == 3, outcome.stderr
+    last = outcome.stderr.splitlines()[-1]
     assert last == "boats-export: boats.onnx: can't be written: File too large"
-    assert outcome.output == ""
+    assert outcome.stdout == ""
     assert outcome.files() == {"boats.onnx": len("older")}
 
 
 def test_export__interrupted(outcomes: Outcomes) -> None:
     outcome = outcomes["interrupted"].result()
-    assert outcome.code == 130, outcome.errors
-    assert "exporting the network" in outcome.errors
-    assert "Traceback" not in outcome.errors
-    assert outcome.output == ""
+    assert outcome.returncode == 130, outcome.stderr
+    assert "exporting the network" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stdout == ""
     assert outcome.files() == {"boats.onnx": len("older")}
 
 
@@ -117,14 +117,14 @@ def test_export__interrupted(outcomes: Outcomes) -> None:
     ],
 )
 def test_export__refused_at_once(
-    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path, outcome_of: OutcomeOf
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "runs").mkdir()
-    outcome = outcome_of("boats-export", tmp_path, *arguments)
-    assert outcome.code == code
-    assert message in outcome.errors
-    assert "Traceback" not in outcome.errors
-    assert outcome.output == ""
+    outcome = run_command("boats-export", *arguments, cwd=tmp_path)
+    assert outcome.returncode == code
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stdout == ""
     assert outcome.files() == {}
 
 

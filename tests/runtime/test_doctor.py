@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import onnxruntime
@@ -11,9 +10,9 @@ from boats_runtime import doctor
 from boats_runtime.doctor import examine, works
 from boats_runtime.errors import ProviderError
 from boats_runtime.providers.session import PROVIDERS
+from support.process import run_command
 
 ROOT = Path(__file__).parents[2]
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_tiny_model__is_what_the_script_writes(tmp_path: Path) -> None:
@@ -78,8 +77,8 @@ def test_examine__no_onnx_runtime_to_use(monkeypatch: pytest.MonkeyPatch) -> Non
     assert findings["providers"] == {}
 
 
-def test_doctor__table(boats_command: Command, tmp_path: Path) -> None:
-    result = boats_command("boats-doctor", cwd=tmp_path)
+def test_doctor__table(tmp_path: Path) -> None:
+    result = run_command("boats-doctor", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0].startswith("boats ")
@@ -87,25 +86,25 @@ def test_doctor__table(boats_command: Command, tmp_path: Path) -> None:
     assert any(line.startswith("threads ") for line in lines)
 
 
-def test_doctor__json(boats_command: Command, tmp_path: Path, tiny_model: Path) -> None:
-    result = boats_command("boats-doctor", "--json", "--model", tiny_model, cwd=tmp_path)
+def test_doctor__json(tmp_path: Path, tiny_model: Path) -> None:
+    result = run_command("boats-doctor", "--json", "--model", tiny_model, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert json.loads(result.stdout)["schema_version"] == doctor.SCHEMA_VERSION
 
 
-def test_doctor__both_wheels(boats_command: Command, tmp_path: Path) -> None:
+def test_doctor__both_wheels(tmp_path: Path) -> None:
     for name in ("onnxruntime", "onnxruntime-gpu"):
         folder = tmp_path / f"{name.replace('-', '_')}-1.28.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.28.0\n")
-    result = boats_command("boats-doctor", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    result = run_command("boats-doctor", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 4
     assert "ONNX Runtime  onnxruntime 1.28.0, onnxruntime-gpu 1.28.0" in result.stdout
     assert "are both installed and overwrite each other" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_doctor__model_that_is_none(boats_command: Command, tmp_path: Path, photo: Path) -> None:
-    result = boats_command("boats-doctor", "--model", photo, cwd=tmp_path)
+def test_doctor__model_that_is_none(tmp_path: Path, photo: Path) -> None:
+    result = run_command("boats-doctor", "--model", photo, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (3, "")
     assert f"{photo}: not an ONNX model" in result.stderr

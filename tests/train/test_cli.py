@@ -13,6 +13,7 @@ import pytest
 
 from boats_train.cli import main
 from boats_train.runs.run import load_run
+from support.process import run_command
 
 TINY = (
     "--backbone", "shufflenet_v2_x0_5", "--weights", "none", "--image-size", "64x160",
@@ -20,16 +21,13 @@ TINY = (
 )  # fmt: skip
 
 Outcomes = dict[str, "Future[Any]"]
-OutcomeOf = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def outcomes(
-    photo_set: Path, outcome_of: OutcomeOf, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Outcomes]:
+def outcomes(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
     """Trainings in processes of their own, two at a time: most of their time goes to imports."""
     root = tmp_path_factory.mktemp("outcomes")
-    train = partial(outcome_of, "boats-train")
+    train = partial(run_command, "boats-train")
 
     corrupt = Path(shutil.copytree(photo_set, root / "corrupt photos"))
     spoil(corrupt / "train" / "topa" / "01.jpg", corrupt / "valid" / "gòndola" / "00.jpg")
@@ -45,16 +43,16 @@ def outcomes(
         offline = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), proxy)
         offline |= {"no_proxy": "", "NO_PROXY": "", "TORCH_HOME": str(root / "torch")}
         yield {
-            "well": pool.submit(train, root / "well", "--data", photo_set, *TINY),
-            "corrupt": pool.submit(train, root / "corrupt", "--data", corrupt, *TINY),
+            "well": pool.submit(train, "--data", photo_set, *TINY, cwd=root / "well"),
+            "corrupt": pool.submit(train, "--data", corrupt, *TINY, cwd=root / "corrupt"),
             "interrupted": pool.submit(
-                train, root / "interrupted", "--data", endless, *TINY, interrupt_at="features: "
+                train, "--data", endless, *TINY, cwd=root / "interrupted", interrupt_at="features: "
             ),
             "disk full": pool.submit(
-                train, root / "full", "--data", photo_set, *TINY, largest_file=1_000_000
+                train, "--data", photo_set, *TINY, cwd=root / "full", file_size_limit=1_000_000
             ),
             "offline": pool.submit(
-                train, root / "offline", "--data", photo_set, "--backbone", "squeezenet1_1",
+                train, "--data", photo_set, "--backbone", "squeezenet1_1", cwd=root / "offline",
                 env=offline,
             ),
         }  # fmt: skip
@@ -81,7 +79,7 @@ def spoil(*photos: Path) -> None:
 
 def test_train__makes_a_run(outcomes: Outcomes) -> None:
     outcome = outcomes["well"].result()
-    assert outcome.code == 0, outcome.errors
+    assert outcome.returncode == 0, outcome.stderr
     latest = outcome.folder / "runs" / "latest"
     run = latest.readlink()
     assert {path.name for path in (outcome.folder / "runs").iterdir()} == {"latest", str(run)}
@@ -96,7 +94,7 @@ def test_train__prints_results_to_stdout_and_progress_to_stderr(outcomes: Outcom
     outcome = outcomes["well"].result()
     latest = outcome.folder / "runs" / "latest"
     splits = json.loads((latest / "metrics.json").read_text())["splits"]
-    lines = outcome.output.splitlines()
+    lines = outcome.stdout.splitlines()
     assert lines[0].split("  ")[:2] == ["split", "accuracy (95 %)"]
     for line, (name, photos) in zip(
         lines[1:4], {"train": "13", "valid": "7", "test": "4"}.items(), strict=True
@@ -110,21 +108,21 @@ def test_train__prints_results_to_stdout_and_progress_to_stderr(outcomes: Outcom
     assert "test by class" in lines
     assert sum(line.startswith("gòndola ") for line in lines) == 1
     assert lines[-1] == f"run: runs/{latest.readlink()}"
-    assert "boats-train: train: 13 photos, valid: 7 photos, test: 4 photos\n" in outcome.errors
-    assert "boats-train: features: shufflenet_v2_x0_5 on " in outcome.errors
+    assert "boats-train: train: 13 photos, valid: 7 photos, test: 4 photos\n" in outcome.stderr
+    assert "boats-train: features: shufflenet_v2_x0_5 on " in outcome.stderr
 
 
 def test_train__corrupt_photos_are_skipped(outcomes: Outcomes) -> None:
     outcome = outcomes["corrupt"].result()
-    assert outcome.code == 1, outcome.errors
-    lines = outcome.errors.splitlines()
+    assert outcome.returncode == 1, outcome.stderr
+    lines = outcome.stderr.splitlines()
     skipped = [line.removeprefix("boats-train: skipped ") for line in lines if ": skipped " in line]
     photos = outcome.folder.with_name("corrupt photos")
     broken = [str(photos / name) for name in ("train/topa/01.jpg", "valid/gòndola/00.jpg")]
     assert [line.split(": ")[0] for line in skipped] == broken
     assert lines[-1] == "boats-train: 2 photos could not be read and were skipped"
     latest = outcome.folder / "runs" / "latest"
-    assert outcome.output.splitlines()[-1] == f"run: runs/{latest.readlink()}"
+    assert outcome.stdout.splitlines()[-1] == f"run: runs/{latest.readlink()}"
     metrics = load_run(latest).metrics
     assert metrics["skipped"] == broken
     counts = {name: split["photos"] for name, split in metrics["splits"].items()}
@@ -133,32 +131,32 @@ def test_train__corrupt_photos_are_skipped(outcomes: Outcomes) -> None:
 
 def test_train__interrupted(outcomes: Outcomes) -> None:
     outcome = outcomes["interrupted"].result()
-    assert outcome.code == 130, outcome.errors
-    assert "features: " in outcome.errors
-    assert "Traceback" not in outcome.errors
-    assert outcome.output == ""
+    assert outcome.returncode == 130, outcome.stderr
+    assert "features: " in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stdout == ""
     runs = outcome.folder / "runs"
     assert not runs.exists() or not list(runs.iterdir())
 
 
 def test_train__disk_is_full(outcomes: Outcomes) -> None:
     outcome = outcomes["disk full"].result()
-    assert outcome.code == 3, outcome.errors
-    last = outcome.errors.splitlines()[-1]
+    assert outcome.returncode == 3, outcome.stderr
+    last = outcome.stderr.splitlines()[-1]
     assert last == "boats-train: runs: the run can't be written: File too large"
     assert list((outcome.folder / "runs").iterdir()) == []
 
 
 def test_train__weights_cant_be_downloaded(outcomes: Outcomes) -> None:
     outcome = outcomes["offline"].result()
-    assert outcome.code == 2, outcome.errors
-    last = outcome.errors.splitlines()[-1]
+    assert outcome.returncode == 2, outcome.stderr
+    last = outcome.stderr.splitlines()[-1]
     address = "https://download.pytorch.org/models/squeezenet1_1"
     assert last.startswith(
         f"boats-train: the ImageNet weights could not be downloaded from {address}"
     )
     assert last.endswith("give --weights PATH with a state dict, or --weights none for random ones")
-    assert outcome.output == ""
+    assert outcome.stdout == ""
     assert not (outcome.folder / "runs").exists()
 
 
@@ -172,13 +170,13 @@ def test_train__weights_cant_be_downloaded(outcomes: Outcomes) -> None:
     ],
 )
 def test_train__refused_at_once(
-    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path, outcome_of: OutcomeOf
+    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
 ) -> None:
-    outcome = outcome_of("boats-train", tmp_path / "here", *arguments)
-    assert outcome.code == code
-    assert outcome.errors.startswith(f"boats-train: {message}")
-    assert len(outcome.errors.splitlines()) == 1
-    assert outcome.output == ""
+    outcome = run_command("boats-train", *arguments, cwd=tmp_path / "here")
+    assert outcome.returncode == code
+    assert outcome.stderr.startswith(f"boats-train: {message}")
+    assert len(outcome.stderr.splitlines()) == 1
+    assert outcome.stdout == ""
     assert list(outcome.folder.iterdir()) == []
 
 

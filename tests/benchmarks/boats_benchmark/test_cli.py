@@ -1,5 +1,4 @@
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,19 +6,19 @@ import pytest
 from PIL import Image
 
 from boats_benchmark.report import to_page, to_table
+from support.process import CommandResult, run_command
 
 COMMAND = "boats-benchmark"
-Result = subprocess.CompletedProcess[str]
-Run = Callable[..., Result]
+Run = Callable[..., CommandResult]
 QUICK = ("--duration", "0.2", "--rounds", "2")
 
 
 @pytest.fixture
-def run(boats_command: Callable[..., Result], tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> Run:
     """Runs `boats-benchmark` in an empty folder."""
 
-    def start(*words: object, env: dict[str, str] | None = None) -> Result:
-        result = boats_command(COMMAND, *words, cwd=tmp_path, env=env)
+    def start(*words: object, env: dict[str, str] | None = None) -> CommandResult:
+        result = run_command(COMMAND, *words, cwd=tmp_path, env=env)
         assert "Traceback" not in result.stdout + result.stderr
         return result
 

@@ -15,17 +15,18 @@ import pytest
 from PIL import Image
 
 from boats_runtime.classifier import Classifier
+from support.process import CommandResult, run_command
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 COMMAND = "boats-predict"
 LABELS = {"barca lunga", "gòndola", "topa"}
-Result = subprocess.CompletedProcess[str]
+Result = CommandResult
 Predict = Callable[..., Result]
 
 
 @pytest.fixture
-def predict(boats_command: Callable[..., Result], tmp_path: Path, tiny_model: Path) -> Predict:
+def predict(tmp_path: Path, tiny_model: Path) -> Predict:
     """Runs `boats-predict` in an empty folder, on the CPU, with the tiny model unless told."""
 
     def run(
@@ -40,7 +41,7 @@ def predict(boats_command: Callable[..., Result], tmp_path: Path, tiny_model: Pa
         options += ["--threshold", "0"] if threshold is None else ["--threshold", str(threshold)]
         if threshold == "model":
             del options[-2:]
-        result = boats_command(COMMAND, *options, *arguments, cwd=tmp_path, env=env)
+        result = run_command(COMMAND, *options, *arguments, cwd=tmp_path, env=env)
         assert "Traceback" not in result.stdout + result.stderr
         return result
 

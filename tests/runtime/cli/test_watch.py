@@ -14,6 +14,7 @@ import pytest
 from boats_runtime.cli import watch as module
 from boats_runtime.cli.watch import Landed, Watch
 from boats_runtime.errors import DataError, OutputError
+from support.process import run_command
 
 DEADLINE_S = 60
 
@@ -314,13 +315,12 @@ def test_predict__watch_broken_photo(
 
 @pytest.mark.parametrize("options", [["--json"], ["--csv"], ["--output", "x.jsonl"], ["photo.jpg"]])
 def test_predict__watch_goes_alone(
-    boats_command: Callable[..., subprocess.CompletedProcess[str]],
     folder: Path,
     tiny_model: Path,
     tmp_path: Path,
     options: list[str],
 ) -> None:
-    result = boats_command(
+    result = run_command(
         "boats-predict", "--model", tiny_model, "--watch", folder, *options, cwd=tmp_path
     )
     assert (result.returncode, result.stdout) == (2, "")
@@ -329,22 +329,19 @@ def test_predict__watch_goes_alone(
 
 
 def test_predict__journal_of_no_folder(
-    boats_command: Callable[..., subprocess.CompletedProcess[str]],
     tiny_model: Path,
     photo: Path,
     tmp_path: Path,
 ) -> None:
     options = ("--model", tiny_model, "--journal", "done.jsonl", photo)
-    result = boats_command("boats-predict", *options, cwd=tmp_path)
+    result = run_command("boats-predict", *options, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "--journal is where --watch DIR notes what is done" in result.stderr
     assert not (tmp_path / "done.jsonl").exists()
 
 
-def test_predict__watch_no_such_folder(
-    boats_command: Callable[..., subprocess.CompletedProcess[str]], tiny_model: Path, tmp_path: Path
-) -> None:
-    result = boats_command("boats-predict", "--model", tiny_model, "--watch", "none", cwd=tmp_path)
+def test_predict__watch_no_such_folder(tiny_model: Path, tmp_path: Path) -> None:
+    result = run_command("boats-predict", "--model", tiny_model, "--watch", "none", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (
         2, "boats-predict: --watch none: no such folder\n",
     )  # fmt: skip
