@@ -27,7 +27,7 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def photo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture set of three classes of unequal size, with `train`, `valid` and `test`."""
     root = tmp_path_factory.mktemp("dataset")
     write_dataset(root)
@@ -35,23 +35,23 @@ def photo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def photo(photo_set: Path) -> Path:
+def image_path(dataset_folder: Path) -> Path:
     """A photo of the class `topa`."""
-    return photo_set / "test" / "topa" / "00.jpg"
+    return dataset_folder / "test" / "topa" / "00.jpg"
 
 
 @pytest.fixture(scope="session")
-def tiny_run(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run trained on `photo_set`: random ResNet18 and SVM, at 64x160."""
+def tiny_run(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run trained on `dataset_folder`: random ResNet18 and SVM, at 64x160."""
     from boats_data.dataset import scan_dataset
     from boats_train.pipeline import Workspace, train_model
     from boats_train.runs.config import TrainConfig
     from boats_train.runs.run import write_run
 
-    config = TrainConfig(str(photo_set), "svm", "resnet18", "none", 64, 160, tune=False)
+    config = TrainConfig(str(dataset_folder), "svm", "resnet18", "none", 64, 160, tune=False)
     runs = tmp_path_factory.mktemp("runs")
     workspace = Workspace(None, runs / "work", resume=False, log=lambda _: None)
-    result = train_model(config, scan_dataset(photo_set), workspace)
+    result = train_model(config, scan_dataset(dataset_folder), workspace)
     return write_run(result.run, runs, "tiny")
 
 

@@ -15,15 +15,15 @@ RANDOM_WEIGHTS = {"BOATS_TRAIN_WEIGHTS": "none"}
 
 
 @pytest.fixture
-def folder(photo_set: Path, tmp_path: Path) -> Path:
+def folder(dataset_folder: Path, tmp_path: Path) -> Path:
     """A customer's folder: `data` with few photos of each class, and a photo beside it."""
     for split, count in (("train", 3), ("valid", 1)):
-        for source in sorted((photo_set / split).iterdir()):
+        for source in sorted((dataset_folder / split).iterdir()):
             target = tmp_path / "data" / split / source.name
             target.mkdir(parents=True)
             for path in sorted(source.iterdir())[:count]:
                 shutil.copy(path, target)
-    shutil.copy(photo_set / "test" / "topa" / "00.jpg", tmp_path / "image.jpg")
+    shutil.copy(dataset_folder / "test" / "topa" / "00.jpg", tmp_path / "image.jpg")
     return tmp_path
 
 

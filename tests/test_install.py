@@ -96,10 +96,10 @@ def edge(wheel: Path, constraints: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_boats_predict__imports_nothing_heavy(
-    tiny_model: Path, photo: Path, tmp_path: Path
+    tiny_model: Path, image_path: Path, tmp_path: Path
 ) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", RUN_AND_LIST_MODULES, "--model", tiny_model, photo],
+        [sys.executable, "-c", RUN_AND_LIST_MODULES, "--model", tiny_model, image_path],
         cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     assert result.returncode == 0
@@ -125,8 +125,8 @@ def test_edge__has_nothing_heavy(edge: Path) -> None:
     assert not installed & HEAVY_PACKAGES
 
 
-def test_edge__predicts(edge: Path, tiny_model: Path, photo: Path, tmp_path: Path) -> None:
-    out = do(edge / "boats-predict", "--json", "--model", tiny_model, photo, cwd=tmp_path)
+def test_edge__predicts(edge: Path, tiny_model: Path, image_path: Path, tmp_path: Path) -> None:
+    out = do(edge / "boats-predict", "--json", "--model", tiny_model, image_path, cwd=tmp_path)
     (prediction,) = json.loads(out)["predictions"]
     assert prediction["label"] in {"barca lunga", "gòndola", "topa"}
 
@@ -159,10 +159,10 @@ def test_edge__help_needs_no_extra(edge: Path, tmp_path: Path, command: str) -> 
 
 
 def test_bare_install__names_the_line_to_type(
-    wheel: Path, constraints: Path, tiny_model: Path, photo: Path, tmp_path: Path
+    wheel: Path, constraints: Path, tiny_model: Path, image_path: Path, tmp_path: Path
 ) -> None:
     programs = install(tmp_path / "venv", str(wheel), constraints)
-    result = run(programs / "boats-predict", "--model", tiny_model, photo, cwd=tmp_path)
+    result = run(programs / "boats-predict", "--model", tiny_model, image_path, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (4, "")
     assert result.stderr == (
         "boats-predict: ONNX Runtime is not installed: pip install 'boats[cpu]', "

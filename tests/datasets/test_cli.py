@@ -17,9 +17,9 @@ from support.process import run_command
 
 
 @pytest.fixture
-def photos(photo_set: Path, tmp_path: Path) -> Path:
+def photos(dataset_folder: Path, tmp_path: Path) -> Path:
     """A copy of the picture set, to be spoiled."""
-    return Path(shutil.copytree(photo_set, tmp_path / "photos"))
+    return Path(shutil.copytree(dataset_folder, tmp_path / "photos"))
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def sound(photos: Path) -> Path:
 
 
 @pytest.fixture
-def archive(photo_set: Path, tmp_path: Path) -> tuple[Path, Path]:
+def archive(dataset_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
     """An archive of the picture set, and its manifest."""
     path, manifest = tmp_path / "photos.zip", tmp_path / "photos.sha256"
     with zipfile.ZipFile(path, "w") as file, manifest.open("w", encoding="utf-8") as lines:
-        for photo in sorted(photo_set.rglob("*.jpg")):
-            name = photo.relative_to(photo_set).as_posix()
+        for photo in sorted(dataset_folder.rglob("*.jpg")):
+            name = photo.relative_to(dataset_folder).as_posix()
             file.write(photo, name)
             lines.write(f"{hashlib.sha256(photo.read_bytes()).hexdigest()}  {name}\n")
     return path, manifest

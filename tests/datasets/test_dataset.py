@@ -30,9 +30,9 @@ def names(paths: tuple[Path, ...], root: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
-def test_scan_dataset__classes_and_counts(photo_set: Path) -> None:
-    dataset = scan_dataset(photo_set)
-    assert dataset.root == photo_set
+def test_scan_dataset__classes_and_counts(dataset_folder: Path) -> None:
+    dataset = scan_dataset(dataset_folder)
+    assert dataset.root == dataset_folder
     assert dataset.classes == ("barca lunga", "gòndola", "topa")
     assert list(dataset.splits) == ["train", "valid", "test"]
     counts = {name: np.bincount(split.targets) for name, split in dataset.splits.items()}
@@ -43,8 +43,8 @@ def test_scan_dataset__classes_and_counts(photo_set: Path) -> None:
     }
 
 
-def test_scan_dataset__each_target_is_its_folder(photo_set: Path) -> None:
-    dataset = scan_dataset(photo_set)
+def test_scan_dataset__each_target_is_its_folder(dataset_folder: Path) -> None:
+    dataset = scan_dataset(dataset_folder)
     for split in dataset.splits.values():
         assert split.targets.dtype == np.int64
         folders = [path.parent.name for path in split.paths]

@@ -58,7 +58,7 @@ def futures(
     painted: Path,
     spoiled: Path,
     tiny_model: Path,
-    photo_set: Path,
+    dataset_folder: Path,
 ) -> Iterator[Futures]:
     """Runs the command in processes of their own, two at a time: imports take most of the time."""
     evaluate = partial(run_command, COMMAND, "--provider", "cpu", cwd=here)
@@ -66,13 +66,13 @@ def futures(
         baseline = pool.submit(evaluate, colours, painted, "--json")
         (here / "baseline.json").write_text(baseline.result().stdout)
         calls: dict[str, tuple[object, ...]] = {
-            "tiny": (tiny_model, photo_set / "valid", "--json"),
+            "tiny": (tiny_model, dataset_folder / "valid", "--json"),
             "table": (colours, painted, "--compare", reddish, "--reference", "the report=0.5"),
             "spoiled": (colours, spoiled, "--report", "spoiled.html", "--explain", 3),
             "passed": (colours, painted, "--gate", "baseline.json"),
             "refused": (reddish, painted, "--gate", "baseline.json", "--json"),
             "other labels": (colours, painted, "--compare", tiny_model),
-            "whole set": (tiny_model, photo_set),
+            "whole set": (tiny_model, dataset_folder),
             "missing model": ("missing.onnx", painted),
             "no baseline": (colours, painted, "--gate", "missing.json"),
             "groups": (colours, painted, "--groups", "dog"),

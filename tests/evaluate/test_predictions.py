@@ -13,9 +13,9 @@ from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.preprocessing import Preprocessing, decode
 
 
-def test_judge__says_what_predict_says(tiny_model: Path, photo_set: Path) -> None:
+def test_judge__says_what_predict_says(tiny_model: Path, dataset_folder: Path) -> None:
     classifier = Classifier(tiny_model, "cpu")
-    photos = find_images(photo_set / "train", classifier.metadata.labels)
+    photos = find_images(dataset_folder / "train", classifier.metadata.labels)
     judged = judge([classifier], photos)
     assert judged.photos == tuple(photos)
     (answers,) = judged.answers

@@ -24,7 +24,7 @@ def model(tiny_model: Path) -> onnx.ModelProto:
 @pytest.mark.parametrize("batch", [1, 2, 7])
 @pytest.mark.parametrize("kind", ["photos", "noise", "black", "white"])
 def test_assemble__equals_the_run(
-    loaded_run: Run, classifier: Classifier, photo_set: Path, kind: str, batch: int
+    loaded_run: Run, classifier: Classifier, dataset_folder: Path, kind: str, batch: int
 ) -> None:
     rng = np.random.default_rng(batch)
     pixels = {
@@ -34,7 +34,7 @@ def test_assemble__equals_the_run(
         "photos": np.stack(
             [
                 loaded_run.preprocessing.apply(decode(path))
-                for path in rng.permutation(sorted(photo_set.glob("*/*/*.jpg")))[:batch]
+                for path in rng.permutation(sorted(dataset_folder.glob("*/*/*.jpg")))[:batch]
             ]
         ),
     }[kind]

@@ -49,7 +49,7 @@ def outcomes(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         pool.shutdown(cancel_futures=True)
 
 
-def test_export__run_and_file_by_default(outcomes: Outcomes, photo_set: Path) -> None:
+def test_export__run_and_file_by_default(outcomes: Outcomes, dataset_folder: Path) -> None:
     outcome = outcomes["well"].result()
     assert outcome.returncode == 0, outcome.stderr
     assert list(outcome.files()) == ["boats.onnx"]
@@ -65,7 +65,7 @@ def test_export__run_and_file_by_default(outcomes: Outcomes, photo_set: Path) ->
     assert "Warning" not in outcome.stderr
     classifier = Classifier(outcome.folder / "boats.onnx", "cpu")
     assert classifier.metadata.labels == ("barca lunga", "gòndola", "topa")
-    assert classifier.predict(photo_set / "test" / "topa" / "00.jpg").label in (
+    assert classifier.predict(dataset_folder / "test" / "topa" / "00.jpg").label in (
         classifier.metadata.labels
     )
 
@@ -210,11 +210,11 @@ def quick(tiny_network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_export__verified_on_photos_elsewhere(
     exit_of: Callable[..., object],
     tiny_run: Path,
-    photo_set: Path,
+    dataset_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(photo_set / "test", tmp_path / "photos" / "valid")
+    shutil.copytree(dataset_folder / "test", tmp_path / "photos" / "valid")
     assert exit_of(tiny_run, "--data", "photos", "--out", "mine.onnx") == 0
     assert "mine.onnx: " in (output := capsys.readouterr().out)
     assert "4 valid photos, 4 hard ones" in output

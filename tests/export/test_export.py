@@ -452,7 +452,7 @@ def test_export_run__place_is_a_folder(loaded_run: Run, valid: Photos, tmp_path:
 
 @pytest.fixture(scope="module", params=["finetune", "cnn"])
 def other_run(
-    request: pytest.FixtureRequest, photo_set: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     """A run with a linear head, or of the small CNN."""
     from boats_train.pipeline import Workspace, train_model
@@ -463,7 +463,7 @@ def other_run(
         "cnn": {"backbone": "small_cnn", "height": 30, "width": 100},
     }[request.param]
     config = TrainConfig(
-        str(photo_set),
+        str(dataset_folder),
         request.param,
         weights="none",
         learning_rate=1e-2,
@@ -474,7 +474,7 @@ def other_run(
     place = tmp_path_factory.mktemp("other")
     workspace = Workspace(None, place / "work", resume=False, log=ignore)
     folder = write_run(
-        train_model(config, scan_dataset(photo_set), workspace).run, place, request.param
+        train_model(config, scan_dataset(dataset_folder), workspace).run, place, request.param
     )
     return load_run(folder)
 

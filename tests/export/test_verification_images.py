@@ -10,9 +10,9 @@ from boats_runtime.errors import DataError
 from boats_train.runs.run import Run
 
 
-def test_open_photos__of_the_set_trained_on(loaded_run: Run, photo_set: Path) -> None:
+def test_open_photos__of_the_set_trained_on(loaded_run: Run, dataset_folder: Path) -> None:
     photos = load_verification_images(loaded_run, None, "valid")
-    assert photos.paths == tuple(sorted((photo_set / "valid").glob("*/*.jpg")))
+    assert photos.paths == tuple(sorted((dataset_folder / "valid").glob("*/*.jpg")))
     assert photos.targets.tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert photos.digest == loaded_run.metrics["data"]["valid"]
     assert (
@@ -21,8 +21,8 @@ def test_open_photos__of_the_set_trained_on(loaded_run: Run, photo_set: Path) ->
     )
 
 
-def test_open_photos__moved_and_renamed(loaded_run: Run, photo_set: Path, tmp_path: Path) -> None:
-    for path in sorted((photo_set / "valid").glob("*/*.jpg")):
+def test_open_photos__moved_and_renamed(loaded_run: Run, dataset_folder: Path, tmp_path: Path) -> None:
+    for path in sorted((dataset_folder / "valid").glob("*/*.jpg")):
         target = tmp_path / "valid" / path.parent.name / f"z{path.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -31,9 +31,9 @@ def test_open_photos__moved_and_renamed(loaded_run: Run, photo_set: Path, tmp_pa
 
 
 def test_open_photos__corrupt_ones_are_passed_over(
-    loaded_run: Run, photo_set: Path, tmp_path: Path
+    loaded_run: Run, dataset_folder: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(photo_set / "valid", tmp_path / "valid")
+    shutil.copytree(dataset_folder / "valid", tmp_path / "valid")
     (tmp_path / "valid" / "topa" / "00.jpg").write_bytes(b"no photo")
     photos = load_verification_images(loaded_run, tmp_path, "valid")
     assert photos.targets.tolist() == [0, 0, 0, 1, 1, 2]

@@ -111,8 +111,8 @@ def toy(tmp_path: Path) -> Classifier:
 
 
 @pytest.fixture
-def photos(photo_set: Path) -> list[Path]:
-    return sorted(photo_set.glob("valid/*/*.jpg"))
+def photos(dataset_folder: Path) -> list[Path]:
+    return sorted(dataset_folder.glob("valid/*/*.jpg"))
 
 
 # --- predict
@@ -143,26 +143,26 @@ def test_predict__all_classes_the_likeliest_first(
         assert prediction.latency_ms > 0
 
 
-def test_predict__tells_the_classes_apart(classifier: Classifier, photo_set: Path) -> None:
-    photos = sorted(photo_set.glob("*/*/*.jpg"))
+def test_predict__tells_the_classes_apart(classifier: Classifier, dataset_folder: Path) -> None:
+    photos = sorted(dataset_folder.glob("*/*/*.jpg"))
     right = sum(classifier.predict(photo).label == photo.parent.name for photo in photos)
     assert right >= 0.8 * len(photos)
 
 
-def test_predict__every_kind_of_photo_is_the_same(classifier: Classifier, photo: Path) -> None:
-    with Image.open(photo) as image:
-        given = [photo, str(photo), photo.read_bytes(), decode(photo), image]
+def test_predict__every_kind_of_photo_is_the_same(classifier: Classifier, image_path: Path) -> None:
+    with Image.open(image_path) as image:
+        given = [image_path, str(image_path), image_path.read_bytes(), decode(image_path), image]
         first, *others = (classifier.predict(source).top for source in given)
     assert others == [first] * 4
 
 
-def test_predict__broken_photo(classifier: Classifier, tmp_path: Path, photo: Path) -> None:
+def test_predict__broken_photo(classifier: Classifier, tmp_path: Path, image_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(photo.read_bytes()[:500])
+    broken.write_bytes(image_path.read_bytes()[:500])
     for source in (broken, str(broken), broken.read_bytes(), tmp_path / "none.jpg", b""):
         with pytest.raises(ImageError):
             classifier.predict(source)
-    assert classifier.predict(photo).top
+    assert classifier.predict(image_path).top
 
 
 @pytest.mark.parametrize("strongest", range(3))
@@ -279,9 +279,9 @@ def test_classifier__folder(tmp_path: Path) -> None:
         Classifier(tmp_path)
 
 
-def test_classifier__no_onnx_file(photo: Path) -> None:
+def test_classifier__no_onnx_file(image_path: Path) -> None:
     with pytest.raises(ModelError, match=r"00\.jpg: not an ONNX model"):
-        Classifier(photo, "cpu")
+        Classifier(image_path, "cpu")
 
 
 def test_classifier__model_of_others(tmp_path: Path) -> None:
@@ -549,11 +549,11 @@ def test_warm_up__runs_the_model(toy: Classifier) -> None:
 
 @pytest.fixture
 def with_files(
-    tiny_model: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, image_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The current folder holds `boats.onnx` and `photo.jpg`, as the examples have it."""
+    """The current folder holds `boats.onnx` and `image_path.jpg`, as the examples have it."""
     shutil.copy(tiny_model, tmp_path / "boats.onnx")
-    shutil.copy(photo, tmp_path / "photo.jpg")
+    shutil.copy(image_path, tmp_path / "image_path.jpg")
     monkeypatch.chdir(tmp_path)
 
 

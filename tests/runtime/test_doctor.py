@@ -104,7 +104,7 @@ def test_doctor__both_wheels(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_doctor__model_that_is_none(tmp_path: Path, photo: Path) -> None:
-    result = run_command("boats-doctor", "--model", photo, cwd=tmp_path)
+def test_doctor__model_that_is_none(tmp_path: Path, image_path: Path) -> None:
+    result = run_command("boats-doctor", "--model", image_path, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (3, "")
-    assert f"{photo}: not an ONNX model" in result.stderr
+    assert f"{image_path}: not an ONNX model" in result.stderr

@@ -111,9 +111,9 @@ def measured(words: list[object], folder: Path) -> tuple[int, str, str, float]:
     return int(code), out, err, float(peak)
 
 
-def test_predict__fuzzed_photos(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
+def test_predict__fuzzed_photos(tiny_model: Path, image_path: Path, tmp_path: Path) -> None:
     rng = random.Random(0)  # noqa: S311
-    seeds = make_photos(photo)
+    seeds = make_photos(image_path)
     folder = tmp_path / "photos"
     folder.mkdir()
     good = {}

@@ -245,10 +245,10 @@ def test_decode__content_counts_not_the_name(tmp_path: Path, name: str, file_for
     assert decode(path).size == (8, 6)
 
 
-def test_decode__path_bytes_and_stream_are_the_same(photo: Path) -> None:
-    content = photo.read_bytes()
-    with photo.open("rb") as stream:
-        decoded = [decode(source) for source in (photo, content, stream)]
+def test_decode__path_bytes_and_stream_are_the_same(image_path: Path) -> None:
+    content = image_path.read_bytes()
+    with image_path.open("rb") as stream:
+        decoded = [decode(source) for source in (image_path, content, stream)]
         assert not stream.closed
     first, *others = (np.asarray(image) for image in decoded)
     for other in others:
@@ -481,10 +481,10 @@ def test_from_json__channels_are_no_list(name: str, value: object) -> None:
 # --- read
 
 
-def test_read__is_decode_and_apply(photo: Path) -> None:
+def test_read__is_decode_and_apply(image_path: Path) -> None:
     preprocessing = Preprocessing(64, 160)
-    expected = preprocessing.apply(decode(photo))
-    for source in (photo, photo.read_bytes(), io.BytesIO(photo.read_bytes())):
+    expected = preprocessing.apply(decode(image_path))
+    for source in (image_path, image_path.read_bytes(), io.BytesIO(image_path.read_bytes())):
         assert np.array_equal(preprocessing.read(source), expected)
 
 

@@ -24,15 +24,15 @@ Outcomes = dict[str, "Future[Any]"]
 
 
 @pytest.fixture(scope="module")
-def outcomes(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+def outcomes(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
     """Trainings in processes of their own, two at a time: most of their time goes to imports."""
     root = tmp_path_factory.mktemp("outcomes")
     train = partial(run_command, "boats-train")
 
-    corrupt = Path(shutil.copytree(photo_set, root / "corrupt photos"))
+    corrupt = Path(shutil.copytree(dataset_folder, root / "corrupt photos"))
     spoil(corrupt / "train" / "topa" / "01.jpg", corrupt / "valid" / "gòndola" / "00.jpg")
 
-    endless = Path(shutil.copytree(photo_set, root / "endless photos"))
+    endless = Path(shutil.copytree(dataset_folder, root / "endless photos"))
     photo = endless / "train" / "topa" / "00.jpg"
     for number in range(5000):  # more than can be done in the time that the signal takes
         photo.with_name(f"link-{number}.jpg").hardlink_to(photo)
@@ -43,16 +43,16 @@ def outcomes(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         offline = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), proxy)
         offline |= {"no_proxy": "", "NO_PROXY": "", "TORCH_HOME": str(root / "torch")}
         yield {
-            "well": pool.submit(train, "--data", photo_set, *TINY, cwd=root / "well"),
+            "well": pool.submit(train, "--data", dataset_folder, *TINY, cwd=root / "well"),
             "corrupt": pool.submit(train, "--data", corrupt, *TINY, cwd=root / "corrupt"),
             "interrupted": pool.submit(
                 train, "--data", endless, *TINY, cwd=root / "interrupted", interrupt_at="features: "
             ),
             "disk full": pool.submit(
-                train, "--data", photo_set, *TINY, cwd=root / "full", file_size_limit=1_000_000
+                train, "--data", dataset_folder, *TINY, cwd=root / "full", file_size_limit=1_000_000
             ),
             "offline": pool.submit(
-                train, "--data", photo_set, "--backbone", "squeezenet1_1", cwd=root / "offline",
+                train, "--data", dataset_folder, "--backbone", "squeezenet1_1", cwd=root / "offline",
                 env=offline,
             ),
         }  # fmt: skip
@@ -60,9 +60,9 @@ def outcomes(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def copy(photo_set: Path, tmp_path: Path) -> Path:
+def copy(dataset_folder: Path, tmp_path: Path) -> Path:
     """A picture set to spoil."""
-    return Path(shutil.copytree(photo_set, tmp_path / "photos"))
+    return Path(shutil.copytree(dataset_folder, tmp_path / "photos"))
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
@@ -212,12 +212,12 @@ def test_train__refused(
     code: int,
     message: str,
     exit_of: Callable[..., object],
-    photo_set: Path,
+    dataset_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "text.pth").write_text("not weights")
-    assert exit_of("--data", photo_set, "--backbone", "squeezenet1_1", *arguments) == code
+    assert exit_of("--data", dataset_folder, "--backbone", "squeezenet1_1", *arguments) == code
     output, errors = capsys.readouterr()
     assert message in errors
     assert output == ""
@@ -225,9 +225,9 @@ def test_train__refused(
 
 
 def test_train__same_seed_same_metrics(
-    outcomes: Outcomes, exit_of: Callable[..., object], photo_set: Path, tmp_path: Path
+    outcomes: Outcomes, exit_of: Callable[..., object], dataset_folder: Path, tmp_path: Path
 ) -> None:
-    assert exit_of("--data", photo_set, *TINY) == 0
+    assert exit_of("--data", dataset_folder, *TINY) == 0
     run, again = outcomes["well"].result().folder / "runs/latest", tmp_path / "runs/latest"
     assert read_metrics(again) == read_metrics(run)
     for name in ("config.json", "backbone.safetensors"):
@@ -235,9 +235,9 @@ def test_train__same_seed_same_metrics(
 
 
 def test_train__other_seed_other_network(
-    outcomes: Outcomes, exit_of: Callable[..., object], photo_set: Path, tmp_path: Path
+    outcomes: Outcomes, exit_of: Callable[..., object], dataset_folder: Path, tmp_path: Path
 ) -> None:
-    assert exit_of("--data", photo_set, "--seed", "1", *TINY) == 0
+    assert exit_of("--data", dataset_folder, "--seed", "1", *TINY) == 0
     name = "runs/latest/backbone.safetensors"
     other = (tmp_path / name).read_bytes()
     assert other != (outcomes["well"].result().folder / name).read_bytes()
@@ -268,12 +268,12 @@ def test_train__no_photo_can_be_read(
 
 def test_train__out_is_a_file(
     exit_of: Callable[..., object],
-    photo_set: Path,
+    dataset_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "runs").write_text("mine")
-    assert exit_of("--data", photo_set, *TINY) == 3
+    assert exit_of("--data", dataset_folder, *TINY) == 3
     last = capsys.readouterr().err.splitlines()[-1]  # before anything is trained
     assert last == "boats-train: runs: the run can't be written: Not a directory"
     assert (tmp_path / "runs").read_text() == "mine"

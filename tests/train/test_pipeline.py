@@ -14,13 +14,13 @@ from boats_train.runs.run import load_run, write_run
 
 
 @pytest.fixture
-def dataset(photo_set: Path) -> Dataset:
-    return scan_dataset(photo_set)
+def dataset(dataset_folder: Path) -> Dataset:
+    return scan_dataset(dataset_folder)
 
 
 @pytest.fixture
-def config(photo_set: Path) -> TrainConfig:
-    return TrainConfig(str(photo_set), "svm", "resnet18", "none", 48, 96, tune=False)
+def config(dataset_folder: Path) -> TrainConfig:
+    return TrainConfig(str(dataset_folder), "svm", "resnet18", "none", 48, 96, tune=False)
 
 
 @pytest.fixture

@@ -50,9 +50,9 @@ def trained(classes: int) -> LogisticRegression:
 
 
 @pytest.fixture(scope="module")
-def learned(photo_set: Path) -> LabeledImages:
+def learned(dataset_folder: Path) -> LabeledImages:
     """The photos that `loaded_run` learned from."""
-    return scan_dataset(photo_set).splits["train"]
+    return scan_dataset(dataset_folder).splits["train"]
 
 
 # --- to_linear_layer

@@ -35,8 +35,8 @@ def test_benchmark__table(run: Run, tiny_model: Path) -> None:
     ]  # fmt: skip
 
 
-def test_benchmark__json_keeps_raw_values(run: Run, tiny_model: Path, photo: Path) -> None:
-    result = run(tiny_model, "--json", "--photos", photo.parent, *QUICK)
+def test_benchmark__json_keeps_raw_values(run: Run, tiny_model: Path, image_path: Path) -> None:
+    result = run(tiny_model, "--json", "--photos", image_path.parent, *QUICK)
     assert result.returncode == 0, result.stderr
     whole = json.loads(result.stdout)
     (row,) = whole["rows"]
@@ -118,8 +118,8 @@ def test_benchmark__refused(
     assert result.stderr.count("\n") == 1
 
 
-def test_benchmark__no_model(run: Run, photo: Path) -> None:
-    for name, words in (("none.onnx", "no such model file"), (photo, "not an ONNX model")):
+def test_benchmark__no_model(run: Run, image_path: Path) -> None:
+    for name, words in (("none.onnx", "no such model file"), (image_path, "not an ONNX model")):
         result = run(name)
         assert (result.returncode, result.stdout) == (3, "")
         assert words in result.stderr

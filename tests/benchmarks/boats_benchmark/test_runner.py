@@ -148,8 +148,8 @@ def test_find_rates__under_the_bound() -> None:
 # --- turns of a real file
 
 
-def test_start_turn__a_real_one(tiny_model: Path, photo: Path) -> None:
-    turn = Turn(str(tiny_model), "cpu", 2, 1, False, 0.2, 5, (str(photo),))
+def test_start_turn__a_real_one(tiny_model: Path, image_path: Path) -> None:
+    turn = Turn(str(tiny_model), "cpu", 2, 1, False, 0.2, 5, (str(image_path),))
     told = start_turn(turn)
     assert len(told["values_ns"]) >= 5
     assert sum(told["values_ns"]) >= 0.2e9
@@ -172,9 +172,9 @@ def test_start_turn__provider_that_is_not_there(tiny_model: Path) -> None:
         start_turn(turn)
 
 
-def test_start_turn__no_model(photo: Path) -> None:
+def test_start_turn__no_model(image_path: Path) -> None:
     with pytest.raises(ModelError, match="not an ONNX model"):
-        start_turn(Turn(str(photo), "cpu", 1, None, False, 0.1, 1))
+        start_turn(Turn(str(image_path), "cpu", 1, None, False, 0.1, 1))
 
 
 def test_start_turn__process_that_dies(tiny_model: Path) -> None:

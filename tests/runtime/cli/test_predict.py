@@ -49,9 +49,9 @@ def predict(tmp_path: Path, tiny_model: Path) -> Predict:
 
 
 @pytest.fixture
-def broken(tmp_path: Path, photo: Path) -> Path:
+def broken(tmp_path: Path, image_path: Path) -> Path:
     path = tmp_path / "broken.jpg"
-    path.write_bytes(photo.read_bytes()[:500])
+    path.write_bytes(image_path.read_bytes()[:500])
     return path
 
 
@@ -67,15 +67,15 @@ def assert_refused(result: Result, exit_code: int, *words: str) -> None:
 # --- what it prints
 
 
-def test_predict__table(predict: Predict, photo: Path, classifier: Classifier) -> None:
-    result = predict(photo)
-    expected = classifier.predict(photo)
+def test_predict__table(predict: Predict, image_path: Path, classifier: Classifier) -> None:
+    result = predict(image_path)
+    expected = classifier.predict(image_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"{photo}   {expected.label} {expected.score:.3f}\n"
+    assert result.stdout == f"{image_path}   {expected.label} {expected.score:.3f}\n"
 
 
-def test_predict__table_of_several(predict: Predict, photo_set: Path) -> None:
-    photos = sorted(photo_set.glob("test/*/*.jpg"))
+def test_predict__table_of_several(predict: Predict, dataset_folder: Path) -> None:
+    photos = sorted(dataset_folder.glob("test/*/*.jpg"))
     result = predict(*photos)
     assert result.returncode == 0
     lines = result.stdout.splitlines()
@@ -87,19 +87,19 @@ def test_predict__table_of_several(predict: Predict, photo_set: Path) -> None:
 
 @pytest.mark.parametrize(("top", "shown"), [(2, 2), (99, 3)])
 def test_predict__top(
-    predict: Predict, photo: Path, classifier: Classifier, top: int, shown: int
+    predict: Predict, image_path: Path, classifier: Classifier, top: int, shown: int
 ) -> None:
-    result = predict(photo, "--top", top)
-    scores = classifier.predict(photo).top[:shown]
+    result = predict(image_path, "--top", top)
+    scores = classifier.predict(image_path).top[:shown]
     cells = "   ".join(f"{score.label} {score.score:.3f}" for score in scores)
-    assert result.stdout == f"{photo}   {cells}\n"
+    assert result.stdout == f"{image_path}   {cells}\n"
 
 
-def test_predict__json(predict: Predict, photo: Path, classifier: Classifier) -> None:
-    result = predict("--json", photo, "--top", 2)
+def test_predict__json(predict: Predict, image_path: Path, classifier: Classifier) -> None:
+    result = predict("--json", image_path, "--top", 2)
     assert (result.returncode, result.stderr) == (0, "")
     output = json.loads(result.stdout)
-    expected = classifier.predict(photo)
+    expected = classifier.predict(image_path)
     latency_ms = output["predictions"][0].pop("latency_ms")
     assert isinstance(latency_ms, float)
     assert latency_ms > 0
@@ -108,7 +108,7 @@ def test_predict__json(predict: Predict, photo: Path, classifier: Classifier) ->
         "predictions": [
             {
                 "schema_version": 1,
-                "path": str(photo),
+                "path": str(image_path),
                 "status": "ok",
                 "unknown": False,
                 "provider": "cpu",
@@ -124,8 +124,8 @@ def test_predict__json(predict: Predict, photo: Path, classifier: Classifier) ->
     }
 
 
-def test_predict__auto_says_where_it_runs(predict: Predict, photo: Path) -> None:
-    result = predict(photo, "--json", provider=None)
+def test_predict__auto_says_where_it_runs(predict: Predict, image_path: Path) -> None:
+    result = predict(image_path, "--json", provider=None)
     output = json.loads(result.stdout)
     assert result.returncode == 0
     provider = output["predictions"][0]["provider"]
@@ -137,26 +137,26 @@ def test_predict__auto_says_where_it_runs(predict: Predict, photo: Path) -> None
 
 
 def test_predict__under_the_threshold_is_unknown(
-    predict: Predict, photo: Path, classifier: Classifier
+    predict: Predict, image_path: Path, classifier: Classifier
 ) -> None:
-    score = classifier.predict(photo).score
-    assert predict(photo, threshold=score + 0.01).stdout.startswith(f"{photo}   unknown: ")
-    assert "unknown" not in predict(photo, threshold=score - 0.01).stdout
+    score = classifier.predict(image_path).score
+    assert predict(image_path, threshold=score + 0.01).stdout.startswith(f"{image_path}   unknown: ")
+    assert "unknown" not in predict(image_path, threshold=score - 0.01).stdout
 
 
 def test_predict__threshold_of_the_model(
-    predict: Predict, photo_set: Path, classifier: Classifier
+    predict: Predict, dataset_folder: Path, classifier: Classifier
 ) -> None:
     threshold = classifier.metadata.threshold
     assert threshold
-    result = predict("--jsonl", photo_set, threshold="model")
+    result = predict("--jsonl", dataset_folder, threshold="model")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["unknown"] for row in rows] == [row["score"] < threshold for row in rows]
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.1", "often"])
-def test_predict__threshold_that_is_none(predict: Predict, photo: Path, value: str) -> None:
-    result = predict(photo, threshold=value)
+def test_predict__threshold_that_is_none(predict: Predict, image_path: Path, value: str) -> None:
+    result = predict(image_path, threshold=value)
     assert (result.returncode, result.stdout) == (2, "")
     assert "--threshold" in result.stderr
 
@@ -165,9 +165,9 @@ def test_predict__threshold_that_is_none(predict: Predict, photo: Path, value: s
 
 
 def test_predict__jsonl_has_a_line_for_each_photo(
-    predict: Predict, photo_set: Path, broken: Path
+    predict: Predict, dataset_folder: Path, broken: Path
 ) -> None:
-    photos = sorted(photo_set.glob("test/*/*.jpg"))
+    photos = sorted(dataset_folder.glob("test/*/*.jpg"))
     result = predict("--jsonl", photos[0], broken, *photos[1:])
     assert result.returncode == 1
     rows = [json.loads(line) for line in result.stdout.splitlines()]
@@ -178,9 +178,9 @@ def test_predict__jsonl_has_a_line_for_each_photo(
         assert {**row, "latency_ms": 0} == {**same, "latency_ms": 0}
 
 
-def test_predict__csv(predict: Predict, photo: Path, tmp_path: Path, broken: Path) -> None:
+def test_predict__csv(predict: Predict, image_path: Path, tmp_path: Path, broken: Path) -> None:
     named = tmp_path / 'with, "signs".jpg'
-    named.write_bytes(photo.read_bytes())
+    named.write_bytes(image_path.read_bytes())
     result = predict("--csv", named, broken)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["path"] for row in rows] == [str(named), str(broken)]
@@ -190,15 +190,15 @@ def test_predict__csv(predict: Predict, photo: Path, tmp_path: Path, broken: Pat
     assert rows[1]["error"]
 
 
-def test_predict__one_form_at_a_time(predict: Predict, photo: Path) -> None:
-    assert_refused(predict("--json", "--csv", photo), 2, "choose one")
+def test_predict__one_form_at_a_time(predict: Predict, image_path: Path) -> None:
+    assert_refused(predict("--json", "--csv", image_path), 2, "choose one")
 
 
 def test_predict__output_goes_on_after_kills(
-    tiny_model: Path, photo_set: Path, tmp_path: Path, broken: Path
+    tiny_model: Path, dataset_folder: Path, tmp_path: Path, broken: Path
 ) -> None:
     """Killed again and again, no photo is done twice and none is lost."""
-    photos = [str(path) for path in sorted(photo_set.rglob("*.jpg"))]
+    photos = [str(path) for path in sorted(dataset_folder.rglob("*.jpg"))]
     (tmp_path / "list.txt").write_text("\n".join([str(broken), *photos]))
     command = [
         Path(sys.executable).parent / COMMAND, "--model", tiny_model, "--provider", "cpu",
@@ -234,44 +234,44 @@ def test_predict__output_goes_on_after_kills(
     ],
 )
 def test_predict__output_refused(
-    predict: Predict, photo: Path, tmp_path: Path, options: list[str], message: str
+    predict: Predict, image_path: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     (tmp_path / "there").touch()
-    assert_refused(predict(*options, photo), 2, message)
+    assert_refused(predict(*options, image_path), 2, message)
 
 
 # --- photos
 
 
 @pytest.mark.parametrize("argument", ["test", "test/*/*.jpg", "test/**/*.jpg", "test/./"])
-def test_predict__folder_or_pattern(predict: Predict, photo_set: Path, argument: str) -> None:
-    expected = [str(path) for path in sorted(photo_set.glob("test/*/*.jpg"))]
-    result = predict("--jsonl", f"{photo_set}/{argument}")
+def test_predict__folder_or_pattern(predict: Predict, dataset_folder: Path, argument: str) -> None:
+    expected = [str(path) for path in sorted(dataset_folder.glob("test/*/*.jpg"))]
+    result = predict("--jsonl", f"{dataset_folder}/{argument}")
     assert (result.returncode, result.stderr) == (0, "")
     assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == expected
 
 
 def test_predict__photo_on_standard_input(
-    tiny_model: Path, photo: Path, classifier: Classifier
+    tiny_model: Path, image_path: Path, classifier: Classifier
 ) -> None:
     command = [Path(sys.executable).parent / COMMAND, "--model", tiny_model, "--provider", "cpu"]
     result = subprocess.run(
-        [*command, "--jsonl", "-"], input=photo.read_bytes(), capture_output=True, check=True
+        [*command, "--jsonl", "-"], input=image_path.read_bytes(), capture_output=True, check=True
     )
     row = json.loads(result.stdout)
-    assert (row["path"], row["label"]) == ("-", classifier.predict(photo).label)
+    assert (row["path"], row["label"]) == ("-", classifier.predict(image_path).label)
 
 
 def test_predict__one_bad_photo_does_not_stop_the_rest(
-    predict: Predict, photo: Path, broken: Path, tmp_path: Path, classifier: Classifier
+    predict: Predict, image_path: Path, broken: Path, tmp_path: Path, classifier: Classifier
 ) -> None:
     missing = tmp_path / "missing.jpg"
-    result = predict(photo, broken, missing, photo)
+    result = predict(image_path, broken, missing, image_path)
     assert result.returncode == 1
     assert result.stderr == f"{COMMAND}: 2 of 4 photos could not be read\n"
     first, second, third, fourth = result.stdout.splitlines()
     assert first.split() == [
-        str(photo), classifier.predict(photo).label, f"{classifier.predict(photo).score:.3f}"
+        str(image_path), classifier.predict(image_path).label, f"{classifier.predict(image_path).score:.3f}"
     ]  # fmt: skip
     assert second.split(maxsplit=2)[:2] == [str(broken), "error:"]
     assert third.split(maxsplit=2) == [
@@ -280,15 +280,15 @@ def test_predict__one_bad_photo_does_not_stop_the_rest(
     assert fourth == first
 
 
-def test_predict__one_bad_photo_in_json(predict: Predict, photo: Path, broken: Path) -> None:
-    result = predict("--json", broken, photo)
+def test_predict__one_bad_photo_in_json(predict: Predict, image_path: Path, broken: Path) -> None:
+    result = predict("--json", broken, image_path)
     assert result.returncode == 1
     assert result.stderr == f"{COMMAND}: 1 of 2 photos could not be read\n"
     bad, good = json.loads(result.stdout)["predictions"]
     assert bad.keys() == {"schema_version", "path", "status", "error"}
     assert (bad["path"], bad["status"]) == (str(broken), "error")
     assert bad["error"]
-    assert (good["path"], good["status"]) == (str(photo), "ok")
+    assert (good["path"], good["status"]) == (str(image_path), "ok")
     assert good["label"] in LABELS
 
 
@@ -308,9 +308,9 @@ def test_predict__pillows_warnings_are_not_shown(predict: Predict, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
-def test_predict__name_that_is_not_text(predict: Predict, photo: Path, tmp_path: Path) -> None:
+def test_predict__name_that_is_not_text(predict: Predict, image_path: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
-    (tmp_path / name).write_bytes(photo.read_bytes())
+    (tmp_path / name).write_bytes(image_path.read_bytes())
     strict = {"PYTHONIOENCODING": "utf-8:strict"}
     result = predict(name, env=strict)
     assert (result.returncode, result.stderr) == (0, "")
@@ -326,19 +326,19 @@ def test_predict__no_photos(predict: Predict) -> None:
 
 
 @pytest.mark.parametrize("options", [["--top", "0"], ["--sjon"]])
-def test_predict__mistyped_option(predict: Predict, photo: Path, options: list[str]) -> None:
-    result = predict(photo, *options)
+def test_predict__mistyped_option(predict: Predict, image_path: Path, options: list[str]) -> None:
+    result = predict(image_path, *options)
     assert (result.returncode, result.stdout) == (2, "")
     assert options[0] in result.stderr
 
 
-def test_predict__unknown_provider(predict: Predict, photo: Path) -> None:
-    assert_refused(predict(photo, provider="tpu"), 2, "no provider is called tpu: auto, cuda, ")
+def test_predict__unknown_provider(predict: Predict, image_path: Path) -> None:
+    assert_refused(predict(image_path, provider="tpu"), 2, "no provider is called tpu: auto, cuda, ")
 
 
-def test_predict__closed_pipe(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
+def test_predict__closed_pipe(tiny_model: Path, image_path: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [Path(sys.executable).parent / COMMAND, "--model", tiny_model, "--provider", "cpu", photo],
+        [Path(sys.executable).parent / COMMAND, "--model", tiny_model, "--provider", "cpu", image_path],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -354,66 +354,66 @@ def test_predict__closed_pipe(tiny_model: Path, photo: Path, tmp_path: Path) -> 
 
 
 def test_predict__model_of_this_folder(
-    predict: Predict, photo: Path, tiny_model: Path, tmp_path: Path, classifier: Classifier
+    predict: Predict, image_path: Path, tiny_model: Path, tmp_path: Path, classifier: Classifier
 ) -> None:
     (tmp_path / "boats.onnx").symlink_to(tiny_model)
-    result = predict("--json", photo, model=None)
+    result = predict("--json", image_path, model=None)
     assert result.returncode == 0
     (prediction,) = json.loads(result.stdout)["predictions"]
     assert prediction["model"] == classifier.metadata.digest
 
 
 def test_predict__model_of_the_environment(
-    predict: Predict, photo: Path, tiny_model: Path, tmp_path: Path, classifier: Classifier
+    predict: Predict, image_path: Path, tiny_model: Path, tmp_path: Path, classifier: Classifier
 ) -> None:
     (tmp_path / "boats.onnx").write_bytes(b"not this one")
-    result = predict("--json", photo, model=None, env={"BOATS_MODEL": str(tiny_model)})
+    result = predict("--json", image_path, model=None, env={"BOATS_MODEL": str(tiny_model)})
     assert result.returncode == 0
     (prediction,) = json.loads(result.stdout)["predictions"]
     assert prediction["model"] == classifier.metadata.digest
 
 
-def test_predict__model_asked_for_comes_first(predict: Predict, photo: Path) -> None:
-    result = predict(photo, env={"BOATS_MODEL": "none.onnx"})
+def test_predict__model_asked_for_comes_first(predict: Predict, image_path: Path) -> None:
+    result = predict(image_path, env={"BOATS_MODEL": "none.onnx"})
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_predict__options_of_the_environment(predict: Predict, photo: Path) -> None:
-    result = predict("--json", photo, env={"BOATS_PREDICT_TOP": "3"})
+def test_predict__options_of_the_environment(predict: Predict, image_path: Path) -> None:
+    result = predict("--json", image_path, env={"BOATS_PREDICT_TOP": "3"})
     assert len(json.loads(result.stdout)["predictions"][0]["top"]) == 3
 
 
-def test_predict__no_model(predict: Predict, photo: Path, tmp_path: Path) -> None:
-    result = predict(photo, model=None)
+def test_predict__no_model(predict: Predict, image_path: Path, tmp_path: Path) -> None:
+    result = predict(image_path, model=None)
     assert_refused(
         result, 2, f"no boats.onnx in {tmp_path}", "--model", "BOATS_MODEL", "boats-export"
     )
 
 
-def test_predict__missing_model(predict: Predict, photo: Path) -> None:
-    assert_refused(predict(photo, model="none.onnx"), 3, "none.onnx: no such model file")
+def test_predict__missing_model(predict: Predict, image_path: Path) -> None:
+    assert_refused(predict(image_path, model="none.onnx"), 3, "none.onnx: no such model file")
 
 
-def test_predict__no_onnx_file(predict: Predict, photo: Path) -> None:
-    assert_refused(predict(photo, model=photo), 3, f"{photo}: not an ONNX model")
+def test_predict__no_onnx_file(predict: Predict, image_path: Path) -> None:
+    assert_refused(predict(image_path, model=image_path), 3, f"{image_path}: not an ONNX model")
 
 
-def test_predict__model_of_others(predict: Predict, photo: Path, tiny_model: Path) -> None:
+def test_predict__model_of_others(predict: Predict, image_path: Path, tiny_model: Path) -> None:
     model = onnx.load(tiny_model)
     del model.metadata_props[:]
     stripped = tiny_model.with_name("stripped.onnx")
     onnx.save(model, stripped)
-    assert_refused(predict(photo, model=stripped), 3, str(stripped), "export it with boats-export")
+    assert_refused(predict(image_path, model=stripped), 3, str(stripped), "export it with boats-export")
 
 
-def test_predict__model_of_a_newer_boats(predict: Predict, photo: Path, tiny_model: Path) -> None:
+def test_predict__model_of_a_newer_boats(predict: Predict, image_path: Path, tiny_model: Path) -> None:
     model = onnx.load(tiny_model)
     for entry in model.metadata_props:
         if entry.key == "boats.schema_version":
             entry.value = "99"
     newer = tiny_model.with_name("newer.onnx")
     onnx.save(model, newer)
-    assert_refused(predict(photo, model=newer), 3, str(newer), "pip install --upgrade boats")
+    assert_refused(predict(image_path, model=newer), 3, str(newer), "pip install --upgrade boats")
 
 
 # --- providers
@@ -423,16 +423,16 @@ def test_predict__model_of_a_newer_boats(predict: Predict, photo: Path, tiny_mod
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
     reason="the ONNX Runtime installed here has CUDA",
 )
-def test_predict__cuda_is_not_there(predict: Predict, photo: Path) -> None:
-    result = predict(photo, provider="cuda")
+def test_predict__cuda_is_not_there(predict: Predict, image_path: Path) -> None:
+    result = predict(image_path, provider="cuda")
     assert_refused(result, 4, "provider cuda", "pip install 'boats[gpu]'")
 
 
-def test_predict__two_onnx_runtimes(predict: Predict, photo: Path, tmp_path: Path) -> None:
+def test_predict__two_onnx_runtimes(predict: Predict, image_path: Path, tmp_path: Path) -> None:
     for name in ("onnxruntime", "onnxruntime-gpu"):
         folder = tmp_path / "more" / f"{name.replace('-', '_')}-1.28.0.dist-info"
         folder.mkdir(parents=True)
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.28.0\n")
     path = os.pathsep.join(filter(None, [str(tmp_path / "more"), os.environ.get("PYTHONPATH")]))
-    result = predict(photo, env={"PYTHONPATH": path})
+    result = predict(image_path, env={"PYTHONPATH": path})
     assert_refused(result, 4, "both installed", "pip uninstall -y onnxruntime onnxruntime-gpu")

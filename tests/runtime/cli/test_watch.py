@@ -255,14 +255,14 @@ def test_predict__watch_ends_when_interrupted(
 
 
 def test_predict__watch_a_photo_that_is_being_written(
-    start: Callable[[], Process], folder: Path, photo: Path
+    start: Callable[[], Process], folder: Path, image_path: Path
 ) -> None:
     process = start()
-    content = photo.read_bytes()
+    content = image_path.read_bytes()
     with (folder / "slow.jpg").open("wb") as stream:
         stream.write(content[:800])
         stream.flush()
-        shutil.copy(photo, folder / "quick.jpg")
+        shutil.copy(image_path, folder / "quick.jpg")
         assert process.wait_for(1) == ["quick.jpg"]
         time.sleep(3 * module.PAUSE_S)  # it has stopped growing, but can't be decoded
         assert len(process.lines) == 1
@@ -275,14 +275,14 @@ def test_predict__watch_a_photo_that_is_being_written(
 
 
 def test_predict__watch_each_once_over_kills(
-    start: Callable[[], Process], folder: Path, photo: Path
+    start: Callable[[], Process], folder: Path, image_path: Path
 ) -> None:
     names = [f"{number:02}.jpg" for number in range(24)]
     printed: list[str] = []
     for first in range(0, 24, 8):
         process = start()
         for name in names[first : first + 8]:
-            shutil.copy(photo, folder / name)
+            shutil.copy(image_path, folder / name)
         process.wait_for(4)
         process.end(signal.SIGKILL)
         printed += [Path(json.loads(line)["path"]).name for line in process.lines]
@@ -293,12 +293,12 @@ def test_predict__watch_each_once_over_kills(
     last.end(signal.SIGINT)
     printed += [Path(json.loads(line)["path"]).name for line in last.lines]
     assert set(printed) == set(names)
-    # A kill between a line and its entry in the journal may repeat that one photo.
+    # A kill between a line and its entry in the journal may repeat that one image_path.
     assert len(printed) <= len(names) + 3
 
 
 def test_predict__watch_broken_photo(
-    start: Callable[[], Process], folder: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[[], Process], folder: Path, image_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(folder.parent / "patch"))
     (folder.parent / "patch").mkdir()
@@ -306,7 +306,7 @@ def test_predict__watch_broken_photo(
         "import boats_runtime.cli.watch\nboats_runtime.watch.PATIENCE_S = 1.0\n"
     )
     process = start()
-    (folder / "broken.jpg").write_bytes(photo.read_bytes()[:800])
+    (folder / "broken.jpg").write_bytes(image_path.read_bytes()[:800])
     process.wait_for(1)
     result = json.loads(process.lines[0])
     assert (result["status"], Path(result["path"]).name) == ("error", "broken.jpg")
@@ -330,10 +330,10 @@ def test_predict__watch_goes_alone(
 
 def test_predict__journal_of_no_folder(
     tiny_model: Path,
-    photo: Path,
+    image_path: Path,
     tmp_path: Path,
 ) -> None:
-    options = ("--model", tiny_model, "--journal", "done.jsonl", photo)
+    options = ("--model", tiny_model, "--journal", "done.jsonl", image_path)
     result = run_command("boats-predict", *options, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "--journal is where --watch DIR notes what is done" in result.stderr

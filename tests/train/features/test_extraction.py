@@ -43,9 +43,9 @@ def engine(one: InferenceBackend, request: pytest.FixtureRequest) -> InferenceBa
 
 
 @pytest.fixture(scope="module")
-def paths(photo_set: Path) -> list[Path]:
+def paths(dataset_folder: Path) -> list[Path]:
     """All photos, the classes mixed."""
-    found = sorted(photo_set.glob("*/*/*.jpg"))
+    found = sorted(dataset_folder.glob("*/*/*.jpg"))
     return [found[index] for index in np.random.default_rng(0).permutation(len(found))]
 
 

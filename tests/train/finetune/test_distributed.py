@@ -100,13 +100,13 @@ class Left:
 
 
 @pytest.fixture(scope="module")
-def left(photo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Left:
+def left(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Left:
     out = tmp_path_factory.mktemp("two")
     script = out / "script.py"
     script.write_text(SCRIPT)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [sys.executable, *launch, script, photo_set, out],
+        [sys.executable, *launch, script, dataset_folder, out],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

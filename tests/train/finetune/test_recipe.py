@@ -57,8 +57,8 @@ def single_thread() -> object:
 
 
 @pytest.fixture(scope="module")
-def photos(photo_set: Path) -> Photos:
-    dataset = scan_dataset(photo_set)
+def photos(dataset_folder: Path) -> Photos:
+    dataset = scan_dataset(dataset_folder)
     return Photos(dataset.splits["train"], dataset.splits["valid"], dataset.classes, SIZE)
 
 
@@ -389,9 +389,9 @@ print(json.dumps(ends))
 """
 
 
-def test_fine_tune__killed_and_resumed_is_the_same(photo_set: Path, tmp_path: Path) -> None:
+def test_fine_tune__killed_and_resumed_is_the_same(dataset_folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, photo_set, tmp_path],
+        [sys.executable, "-c", KILLED, dataset_folder, tmp_path],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

@@ -17,8 +17,8 @@ TARGETS = np.repeat(np.arange(3), (100, 25, 4))
 
 
 @pytest.fixture(scope="module")
-def paths(photo_set: Path) -> list[Path]:
-    return sorted(photo_set.glob("train/*/*.jpg"))
+def paths(dataset_folder: Path) -> list[Path]:
+    return sorted(dataset_folder.glob("train/*/*.jpg"))
 
 
 @pytest.fixture
