@@ -11,7 +11,7 @@ from boats_data.groups import find_groups
 from boats_evaluate.file_metrics import Groups, Measures, measure_answers, measure_groups
 from boats_evaluate.labeled_images import Photo, find_images
 from boats_evaluate.predictions import Answers, Judged, judge
-from boats_metrics.paired import Change, Pairing, bootstrap_change, mcnemar_test
+from boats_metrics.paired import McNemarResult, PairedDifference, bootstrap_difference, mcnemar_test
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError
 
@@ -43,8 +43,8 @@ class FileResult:
     answers: Answers
     measures: Measures
     stranger_answers: Answers
-    pairing: Pairing | None = None
-    change: Change | None = None
+    pairing: McNemarResult | None = None
+    change: PairedDifference | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,8 @@ def _digests(judged: Judged, known: NDArray[np.bool_]) -> tuple[bytes, ...]:
     return tuple(digest for digest, is_known in pairs if is_known)
 
 
-def _pair(targets: NDArray[np.int64], first: Answers, second: Answers) -> tuple[Pairing, Change]:
+def _pair(
+    targets: NDArray[np.int64], first: Answers, second: Answers
+) -> tuple[McNemarResult, PairedDifference]:
     pairing = mcnemar_test(first.predicted == targets, second.predicted == targets)
-    return pairing, bootstrap_change(targets, first.predicted, second.predicted)
+    return pairing, bootstrap_difference(targets, first.predicted, second.predicted)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from boats_data.groups import find_groups
 from boats_evaluate.predictions import Answers
 from boats_metrics.calibration import Reliability, compute_reliability
-from boats_metrics.classification import SplitMetrics, compute_metrics
-from boats_metrics.selective import Row, coverage_curve, evaluate_threshold
+from boats_metrics.classification import ClassificationMetrics, compute_metrics
+from boats_metrics.selective import CoveragePoint, coverage_curve, evaluate_threshold
 
 CLAIMABLE = 5
 """Of a class with fewer photos no number means anything."""
@@ -40,7 +40,7 @@ class Group:
     """
 
     name: str
-    metrics: SplitMetrics
+    metrics: ClassificationMetrics
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Measures:
         curve: The same at each hundredth.
     """
 
-    metrics: SplitMetrics
+    metrics: ClassificationMetrics
     counts: NDArray[np.int64]
     confusions: tuple[Confusion, ...]
     reliability: Reliability
-    point: Row
-    curve: tuple[Row, ...]
+    point: CoveragePoint
+    curve: tuple[CoveragePoint, ...]
 
 
 def measure_answers(

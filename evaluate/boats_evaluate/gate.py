@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from boats_evaluate.evaluation import Evaluation
 from boats_evaluate.file_metrics import CLAIMABLE
 from boats_evaluate.results import Baseline
-from boats_metrics.paired import bootstrap_change, correct_holm, mcnemar_test
+from boats_metrics.paired import bootstrap_difference, correct_holm, mcnemar_test
 from boats_runtime.errors import CheckError, DataError
 
 MAX_DROP = 0.5
@@ -160,7 +160,7 @@ def _check_all(
     shares = float(np.mean(before == targets)), float(np.mean(after == targets))
     max_drop, significance = limits
     yield _check("accuracy", shares, max_drop, pairing.p_worse, significance, len(targets))
-    change = bootstrap_change(targets, before, after)
+    change = bootstrap_difference(targets, before, after)
     shares = change.macro_f1_before, change.macro_f1_before + change.macro_f1
     p = change.p_macro_f1_worse
     yield _check("macro-F1", shares, 2 * max_drop, p, significance, len(targets))

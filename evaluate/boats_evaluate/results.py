@@ -119,7 +119,7 @@ def _file(evaluation: Evaluation, file: FileResult) -> dict[str, Any]:
         "provider": file.provider,
         "metrics": measures.metrics.to_json(),
         "not_claimable": [row.label for row in measures.metrics.classes if row.support < CLAIMABLE],
-        "calibration": asdict(measures.reliability),
+        "calibration": measures.reliability.to_json(),
         "threshold": threshold,
         "coverage": coverage,
         "answered_accuracy": accuracy,

@@ -6,7 +6,7 @@ from boats_evaluate.evaluation import Evaluation, FileResult
 from boats_evaluate.file_metrics import CLAIMABLE
 from boats_evaluate.gate import Verdict
 from boats_evaluate.results import find_strangers
-from boats_metrics.classification import class_table
+from boats_metrics.classification import format_class_table
 
 TOP = 10
 """Confusions, and photos that can't be read, that are listed."""
@@ -67,12 +67,12 @@ def gate_lines(verdict: Verdict) -> Iterator[str]:
 def _summary(file: FileResult) -> Iterator[str]:
     metrics, measures = file.measures.metrics, file.measures
     for name, value, (low, high) in (
-        ("accuracy", metrics.accuracy, metrics.accuracy_interval),
-        ("balanced accuracy", metrics.balanced_accuracy, metrics.balanced_accuracy_interval),
-        ("macro-F1", metrics.macro_f1, metrics.macro_f1_interval),
+        ("accuracy", metrics.accuracy, metrics.intervals.accuracy),
+        ("balanced accuracy", metrics.balanced_accuracy, metrics.intervals.balanced_accuracy),
+        ("macro-F1", metrics.macro_f1, metrics.intervals.macro_f1),
     ):
         yield f"  {name:17}  {value:.3f} (95 %: {low:.3f} to {high:.3f})"
-    yield f"  {'calibration error':17}  {measures.reliability.error:.3f}"
+    yield f"  {'calibration error':17}  {measures.reliability.calibration_error:.3f}"
     threshold, coverage, accuracy = measures.point
     rightly = "" if accuracy is None else f", {accuracy:.1%} of those rightly"
     yield (
@@ -81,7 +81,7 @@ def _summary(file: FileResult) -> Iterator[str]:
 
 
 def _classes(file: FileResult) -> Iterator[str]:
-    header, *lines = class_table(file.measures.metrics)
+    header, *lines = format_class_table(file.measures.metrics)
     yield header
     few = False
     for line, row in zip(lines, file.measures.metrics.classes, strict=True):
@@ -114,11 +114,11 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
     yield f"{'group':{width}}  accuracy (95 %)         macro-F1  photos"
     for group in groups.shown:
         metrics = group.metrics
-        low, high = metrics.accuracy_interval
-        sign = " *" if metrics.photos < CLAIMABLE else ""
+        low, high = metrics.intervals.accuracy
+        sign = " *" if metrics.images < CLAIMABLE else ""
         yield (
             f"{group.name:{width}}  {metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
-            f"  {metrics.macro_f1:8.3f}  {metrics.photos:6d}{sign}"
+            f"  {metrics.macro_f1:8.3f}  {metrics.images:6d}{sign}"
         )
     if groups.left_out:
         yield f"and {groups.left_out} smaller groups"

@@ -1,1 +1,1 @@
-"""Metrics and statistics: arrays in, numbers out. No I/O."""
+"""Metrics and statistics of classifiers, computed from arrays."""

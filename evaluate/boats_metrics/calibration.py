@@ -1,9 +1,11 @@
-"""Whether a score means what it says: how often the photos of each score are right.
+"""Calibration: how well the scores agree with the accuracy.
 
-The diagram and the expected calibration error of Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+The reliability diagram and the expected calibration error of Guo et al. 2017,
+https://arxiv.org/abs/1706.04599.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,48 +14,56 @@ BINS = 10
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Photos whose scores lie together.
+class ReliabilityBin:
+    """Images whose scores lie in one interval of width `1 / BINS`.
 
     Attributes:
-        low: Smallest score that belongs to it, 0 to 1.
-        photos: How many there are, at least 1.
-        score: Their mean score, 0 to 1.
-        accuracy: Share of them that is right.
+        lower: Lower bound of the scores, 0 to 1.
+        images: Number of images, at least 1.
+        score: Mean score, 0 to 1.
+        accuracy: Share of correct predictions, 0 to 1.
     """
 
-    low: float
-    photos: int
+    lower: float
+    images: int
     score: float
     accuracy: float
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far scores are from the truth.
+    """Agreement of scores and accuracy.
 
     Attributes:
-        error: Expected calibration error: mean distance of score and accuracy over the bins, each
-            weighted by its photos, 0 to 1.
-        bins: Those of `BINS` equal ones that have photos, scores rising.
+        calibration_error: Expected calibration error: mean absolute difference of score and
+            accuracy over the bins, weighted by their number of images, 0 to 1.
+        bins: Bins that contain images, in ascending order of the score.
     """
 
-    error: float
-    bins: tuple[Bin, ...]
+    calibration_error: float
+    bins: tuple[ReliabilityBin, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes as JSON values."""
+        bins = [
+            {"low": b.lower, "photos": b.images, "score": b.score, "accuracy": b.accuracy}
+            for b in self.bins
+        ]
+        return {"error": self.calibration_error, "bins": bins}
 
 
-def compute_reliability(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Reliability:
-    """Compares scores with how often they are right.
+def compute_reliability(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> Reliability:
+    """Compare scores with the accuracy.
 
     Args:
-        scores: Of the predicted classes `(N,) float64`, 0 to 1, N at least 1.
-        right: Whether each prediction is right `(N,) bool`.
+        scores: (N,) float64, probability of each predicted class, 0 to 1; N is at least 1.
+        correct: (N,) bool, whether each prediction is correct.
     """
-    place = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    indices = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     bins = []
-    for index in np.unique(place):
-        inside = place == index
-        low, photos = float(index / BINS), int(inside.sum())
-        bins.append(Bin(low, photos, float(scores[inside].mean()), float(right[inside].mean())))
-    error = sum(one.photos * abs(one.accuracy - one.score) for one in bins) / len(scores)
+    for index in np.unique(indices):
+        inside = indices == index
+        score, accuracy = float(scores[inside].mean()), float(correct[inside].mean())
+        bins.append(ReliabilityBin(float(index / BINS), int(inside.sum()), score, accuracy))
+    error = sum(b.images * abs(b.accuracy - b.score) for b in bins) / len(scores)
     return Reliability(float(error), tuple(bins))

@@ -1,17 +1,29 @@
-"""How good a classifier is on a split: accuracies, macro-F1 and each class by itself."""
+"""Classification metrics: accuracy, balanced accuracy, macro-F1, and the metrics of each class."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+Interval = tuple[float, float]
+"""Lower and upper bound of a 95% confidence interval."""
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: precision, recall and F1 from 0 to 1, support in photos."""
+    """Metrics of one class.
+
+    Attributes:
+        label: Class name.
+        precision: Precision, 0 to 1; 0 if the class is never predicted.
+        recall: Recall, 0 to 1; 0 if the class has no images.
+        f1: Harmonic mean of precision and recall, 0 to 1.
+        support: Number of images of the class.
+    """
 
     label: str
     precision: float
@@ -21,118 +33,155 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
-class SplitMetrics:
-    """A split: accuracies and macro-F1 from 0 to 1 with 95 % intervals (low, high), and each class.
+class Intervals:
+    """95% confidence intervals of the metrics of the same names."""
 
-    Balanced accuracy is the mean recall of the classes that occur in the split, as
-    `sklearn.metrics.balanced_accuracy_score` has it. Macro-F1 is the mean over the classes that
-    occur in the split or were predicted, as `sklearn.metrics.f1_score(average="macro")` has it.
-    """
-
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    balanced_accuracy: float
-    balanced_accuracy_interval: tuple[float, float]
-    macro_f1: float
-    macro_f1_interval: tuple[float, float]
-    photos: int
-    classes: tuple[ClassMetrics, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the metrics as JSON values."""
-        return asdict(self)
-
-
-def compute_metrics(
-    targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
-) -> SplitMetrics:
-    """Compares predictions with the truth.
-
-    Args:
-        targets: True class indices `(N,) int64`, N at least 1.
-        predicted: Predicted class indices `(N,) int64`.
-        classes: The K class names.
-    """
-    indices = range(len(classes))
-    columns = precision_recall_fscore_support(targets, predicted, labels=indices, zero_division=0)
-    rows = tuple(
-        ClassMetrics(label, float(precision), float(recall), float(f1), int(support))
-        for label, precision, recall, f1, support in zip(classes, *columns, strict=True)
-    )
-    bounds = bootstrap(targets, predicted)
-    return SplitMetrics(
-        bounds.accuracy,
-        bounds.accuracy_interval,
-        bounds.balanced_accuracy,
-        bounds.balanced_accuracy_interval,
-        bounds.macro_f1,
-        bounds.macro_f1_interval,
-        len(targets),
-        rows,
-    )
+    accuracy: Interval
+    balanced_accuracy: Interval
+    macro_f1: Interval
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """95 % intervals (low, high) of accuracies and macro-F1, beside the values themselves."""
+class ClassificationMetrics:
+    """Metrics of predictions on a set of labeled images.
+
+    Attributes:
+        accuracy: Share of correct predictions, 0 to 1.
+        balanced_accuracy: Mean recall of the classes that have images, 0 to 1, as in
+            `sklearn.metrics.balanced_accuracy_score`.
+        macro_f1: Mean F1 of the classes that have images or are predicted, 0 to 1, as in
+            `sklearn.metrics.f1_score(average="macro")`.
+        classes: Metrics of the K classes.
+        confusion: (K, K) int64, confusion matrix; rows are true classes, columns predictions.
+        seed: Seed for the bootstrap.
+    """
 
     accuracy: float
-    accuracy_interval: tuple[float, float]
     balanced_accuracy: float
-    balanced_accuracy_interval: tuple[float, float]
     macro_f1: float
-    macro_f1_interval: tuple[float, float]
+    classes: tuple[ClassMetrics, ...]
+    confusion: NDArray[np.int64] = field(repr=False, compare=False)
+    seed: int = 0
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return int(self.confusion.sum())
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Recall of each class that has images, by class name."""
+        return {row.label: row.recall for row in self.classes if row.support}
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """Bootstrap confidence intervals, computed on first access."""
+        return bootstrap_intervals(self.confusion, seed=self.seed)
+
+    def summary_to_json(self) -> dict[str, Any]:
+        """Return accuracies, macro-F1 and their intervals as JSON values."""
+        return {
+            "accuracy": self.accuracy,
+            "accuracy_interval": self.intervals.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "balanced_accuracy_interval": self.intervals.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "macro_f1_interval": self.intervals.macro_f1,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary and the metrics of each class as JSON values."""
+        classes = [asdict(row) for row in self.classes]
+        return self.summary_to_json() | {"photos": self.images, "classes": classes}
 
 
-def bootstrap(
-    targets: NDArray[np.int64], predicted: NDArray[np.int64], draws: int = 2000, seed: int = 0
-) -> Intervals:
-    """Bounds what another sample of such photos would give: the percentile bootstrap (Efron 1979).
-
-    Photos of one day are alike, so that another day may well lie outside.
+def compute_metrics(
+    targets: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int = 0,
+) -> ClassificationMetrics:
+    """Compute the metrics of predictions.
 
     Args:
-        targets: True class indices `(N,) int64`.
-        predicted: Predicted class indices `(N,) int64`.
-        draws: How many samples of N photos are drawn.
-        seed: Of the draws.
+        targets: (N,) int64, true class indices; N is at least 1.
+        predicted: (N,) int64, predicted class indices.
+        classes: K class names.
+        seed: Seed for the bootstrap of `ClassificationMetrics.intervals`.
     """
-    classes, coded = np.unique(np.concatenate([targets, predicted]), return_inverse=True)
-    size, photos = len(classes), len(targets)
-    cells = np.bincount(coded[:photos] * size + coded[photos:], minlength=size * size)
-    # Drawing photos again is drawing the cells of the confusion matrix by their shares.
-    rng = np.random.default_rng(seed)
-    tables = rng.multinomial(photos, cells / photos, size=draws).reshape(draws, size, size)
-    right = np.diagonal(tables, axis1=1, axis2=2)
-    true = tables.sum(axis=2)
-    there = np.unique(targets)
-    return Intervals(
-        float(np.mean(targets == predicted)),
-        _middle(right.sum(axis=1) / photos),
-        float(recall_score(targets, predicted, labels=there, average="macro", zero_division=0)),
-        _middle(_mean_share(right, true)),
-        float(f1_score(targets, predicted, average="macro", zero_division=0)),
-        _middle(_mean_share(2 * right, true + tables.sum(axis=1))),
+    indices = range(len(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        targets, predicted, labels=indices, zero_division=0
+    )
+    confusion = confusion_matrix(targets, predicted, labels=indices)
+    columns = (column.tolist() for column in (precision, recall, f1, support))
+    rows = zip(classes, *columns, strict=True)
+    return ClassificationMetrics(
+        accuracy=float(np.mean(targets == predicted)),
+        balanced_accuracy=float(recall[support > 0].mean()),
+        macro_f1=float(f1[(support > 0) | (confusion.sum(axis=0) > 0)].mean()),
+        classes=tuple(ClassMetrics(*row) for row in rows),
+        confusion=confusion,
+        seed=seed,
     )
 
 
-def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns between which values 95 % lie."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def bootstrap_intervals(
+    confusion: NDArray[np.int64], draws: int = 2000, seed: int = 0
+) -> Intervals:
+    """Compute 95% confidence intervals by the percentile bootstrap (Efron 1979).
+
+    The bootstrap treats images as independent. Images of one day resemble each other, so the
+    results on another day can lie outside the intervals.
+
+    Args:
+        confusion: (K, K) int64, confusion matrix; rows are true classes.
+        draws: Number of bootstrap samples.
+        seed: Seed for the random draws.
+    """
+    occurring = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+    cells = confusion[np.ix_(occurring, occurring)]
+    images = cells.sum()
+    # Resampling images with replacement is a multinomial draw over the cells of the matrix.
+    rng = np.random.default_rng(seed)
+    samples = rng.multinomial(images, cells.ravel() / images, size=draws)
+    samples = samples.reshape(draws, *cells.shape)
+    correct = np.diagonal(samples, axis1=1, axis2=2)
+    support = samples.sum(axis=2)
+    return Intervals(
+        percentile_interval(correct.sum(axis=1) / images),
+        percentile_interval(mean_ratio(correct, support)),
+        percentile_interval(mean_ratio(2 * correct, support + samples.sum(axis=1))),
+    )
 
 
-def _mean_share(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns each draw's mean share `(draws,)` over its classes whose whole is not empty."""
-    shares = np.divide(parts, wholes, out=np.zeros(parts.shape), where=wholes > 0)
-    means: NDArray[np.float64] = shares.sum(axis=1) / (wholes > 0).sum(axis=1)
+def percentile_interval(values: NDArray[np.float64]) -> Interval:
+    """Return the interval that holds the middle 95% of the values."""
+    lower, upper = np.percentile(values, [2.5, 97.5])
+    return float(lower), float(upper)
+
+
+def mean_ratio(numerators: NDArray[Any], denominators: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean over classes of a ratio, without the classes whose denominator is 0.
+
+    Args:
+        numerators: (D, K), a row for each bootstrap sample, a column for each class.
+        denominators: (D, K), at least 0.
+
+    Returns:
+        (D,) float64.
+    """
+    defined = denominators > 0
+    ratios = np.divide(numerators, denominators, out=np.zeros(defined.shape), where=defined)
+    means: NDArray[np.float64] = ratios.sum(axis=1) / defined.sum(axis=1)
     return means
 
 
-def class_table(metrics: SplitMetrics) -> list[str]:
-    """Returns the lines of a table of the classes."""
+def format_class_table(metrics: ClassificationMetrics) -> list[str]:
+    """Return the lines of a text table with one row per class."""
     width = max(len("class"), *(len(row.label) for row in metrics.classes))
-    lines = [f"{'class':{width}}  precision  recall     F1  photos"]
+    lines = [f"{'class':{width}}  precision  recall     F1  images"]
     lines.extend(
         f"{row.label:{width}}  {row.precision:9.3f}  {row.recall:6.3f}  {row.f1:5.3f}"
         f"  {row.support:6d}"

@@ -1,90 +1,99 @@
-"""When to say "unknown": how many photos are answered, and how rightly, at each threshold.
+"""Selective classification: coverage and accuracy when low scores are reported as "unknown".
 
-The curve is the risk-coverage curve of selective classification (El-Yaniv and Wiener 2010,
-https://jmlr.org/papers/v11/el-yaniv10a.html), computed on photos that were held out.
+The risk-coverage curve of El-Yaniv and Wiener 2010, https://jmlr.org/papers/v11/el-yaniv10a.html.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 TARGET_ACCURACY = 0.95
-"""The threshold is the lowest at which answered photos are right this often..."""
+"""Selective accuracy that the selected threshold should reach."""
 
 MIN_COVERAGE = 0.5
-"""...as long as at least this share of the photos is still answered."""
+"""Smallest coverage that the selected threshold may have."""
 
 STEPS = 100
 
-Row = tuple[float, float, float | None]
-"""Threshold, coverage, and accuracy of what is answered: None where nothing is."""
+
+class CoveragePoint(NamedTuple):
+    """Coverage and selective accuracy at one threshold.
+
+    Attributes:
+        threshold: Smallest score that is not reported as unknown, 0 to 1.
+        coverage: Share of the images with at least this score, 0 to 1.
+        accuracy: Selective accuracy: share of correct predictions among these images, 0 to 1;
+            None if the coverage is 0.
+    """
+
+    threshold: float
+    coverage: float
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
 class ThresholdSelection:
-    """The threshold under which a photo is called unknown.
+    """Selected threshold for reporting an image as unknown.
 
     Attributes:
-        threshold: Smallest score that is answered, 0 to 1.
-        coverage: Share of held-out photos that is answered.
-        accuracy: Share of the answered ones that is right.
-        curve: Rows of (threshold, coverage, accuracy), thresholds rising; accuracy is None where
-            nothing is answered.
+        threshold: Smallest score that is not reported as unknown, 0 to 1.
+        coverage: Coverage at the threshold, 0 to 1.
+        accuracy: Selective accuracy at the threshold, 0 to 1.
+        curve: Coverage curve from which the threshold was selected.
     """
 
     threshold: float
     coverage: float
     accuracy: float
-    curve: tuple[Row, ...]
+    curve: tuple[CoveragePoint, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the operating point as JSON values."""
+        """Return the attributes as JSON values."""
         return asdict(self)
 
 
 def select_threshold(
     probabilities: NDArray[np.float64], targets: NDArray[np.int64]
 ) -> ThresholdSelection:
-    """Chooses the lowest threshold that makes answers right often enough.
+    """Select the lowest threshold that reaches `TARGET_ACCURACY` with at least `MIN_COVERAGE`.
 
-    Where no threshold reaches `TARGET_ACCURACY` with `MIN_COVERAGE`, the one with the highest
-    accuracy at that coverage is taken.
+    If no threshold does, select the one with the highest accuracy among those that have at least
+    `MIN_COVERAGE`.
 
     Args:
-        probabilities: Of held-out photos `(N, K) float64`, N at least 1.
-        targets: Their class indices `(N,) int64`.
+        probabilities: (N, K) float64, class probabilities of held-out images; N is at least 1.
+        targets: (N,) int64, true class indices.
     """
-    scores = probabilities.max(axis=1)
-    curve = coverage_curve(scores, probabilities.argmax(axis=1) == targets)
+    curve = coverage_curve(probabilities.max(axis=1), probabilities.argmax(axis=1) == targets)
     allowed = [
         (threshold, coverage, accuracy)
         for threshold, coverage, accuracy in curve
         if accuracy is not None and coverage >= MIN_COVERAGE
     ]
-    enough = [row for row in allowed if row[2] >= TARGET_ACCURACY]
-    best = enough[0] if enough else max(allowed, key=lambda row: (row[2], row[1]))
+    accurate = [point for point in allowed if point[2] >= TARGET_ACCURACY]
+    best = accurate[0] if accurate else max(allowed, key=lambda point: (point[2], point[1]))
     return ThresholdSelection(*best, curve)
 
 
 def coverage_curve(
-    scores: NDArray[np.float64], right: NDArray[np.bool_], steps: int = STEPS
-) -> tuple[Row, ...]:
-    """Returns what `evaluate_threshold` returns at `steps + 1` thresholds from 0 to 1, rising."""
-    return tuple(evaluate_threshold(scores, right, step / steps) for step in range(steps + 1))
+    scores: NDArray[np.float64], correct: NDArray[np.bool_], steps: int = STEPS
+) -> tuple[CoveragePoint, ...]:
+    """Evaluate the thresholds 0, 1 / steps, ..., 1; arguments as in `evaluate_threshold`."""
+    return tuple(evaluate_threshold(scores, correct, step / steps) for step in range(steps + 1))
 
 
 def evaluate_threshold(
-    scores: NDArray[np.float64], right: NDArray[np.bool_], threshold: float
-) -> Row:
-    """Measures what is answered when scores under a threshold are called unknown.
+    scores: NDArray[np.float64], correct: NDArray[np.bool_], threshold: float
+) -> CoveragePoint:
+    """Compute coverage and selective accuracy at a threshold.
 
     Args:
-        scores: Of the predicted classes `(N,) float64`, N at least 1.
-        right: Whether each prediction is right `(N,) bool`.
-        threshold: Smallest score that is answered, 0 to 1.
+        scores: (N,) float64, probability of each predicted class, 0 to 1; N is at least 1.
+        correct: (N,) bool, whether each prediction is correct.
+        threshold: Smallest score that is not reported as unknown, 0 to 1.
     """
-    answered = scores >= threshold
-    coverage = float(answered.mean())
-    return threshold, coverage, float(right[answered].mean()) if coverage else None
+    covered = scores >= threshold
+    coverage = float(covered.mean())
+    return CoveragePoint(threshold, coverage, float(correct[covered].mean()) if coverage else None)

@@ -14,7 +14,7 @@ from boats_evaluate.evaluation import Evaluation, FileResult, evaluate
 from boats_evaluate.file_metrics import measure_answers
 from boats_evaluate.labeled_images import Photo
 from boats_evaluate.predictions import Answers
-from boats_metrics.paired import bootstrap_change, mcnemar_test
+from boats_metrics.paired import bootstrap_difference, mcnemar_test
 from boats_runtime.classifier import Classifier
 from boats_runtime.model.digest import write_digest
 from boats_runtime.model.metadata import ModelMetadata
@@ -153,7 +153,7 @@ def make_evaluation() -> MakeEvaluation:
             pairing = change = None
             if number:
                 pairing = mcnemar_test(predicted[0] == targets, answer == targets)
-                change = bootstrap_change(targets, predicted[0], answer)
+                change = bootstrap_difference(targets, predicted[0], answer)
             nothing = Answers(np.zeros(0, np.int64), np.zeros(0))
             result = FileResult(
                 f"{number}.onnx", 10, "ab" * 32, "cpu", "fp32", 0.5, answers,

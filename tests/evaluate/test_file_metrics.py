@@ -41,7 +41,7 @@ def test_measure_answers__at_the_threshold() -> None:
     measures = measure_answers(np.array([0, 1, 1, 1]), answers, ("a", "b"), 0.79)
     assert measures.point == (0.79, 0.75, pytest.approx(2 / 3))
     assert measures.curve[79] == measures.point
-    assert measures.reliability.error > 0
+    assert measures.reliability.calibration_error > 0
 
 
 def test_find_confusions__the_most_frequent_first() -> None:
@@ -56,7 +56,7 @@ def test_measure_groups__days_as_in_training(evaluated: Evaluation) -> None:
     assert evaluated.groups
     first, second = evaluated.groups.shown
     assert (first.name, second.name) == ("20130304", "20130305")
-    assert (first.metrics.photos, second.metrics.photos) == (11, 9)
+    assert (first.metrics.images, second.metrics.images) == (11, 9)
     both = 11 * first.metrics.accuracy + 9 * second.metrics.accuracy
     assert both == pytest.approx(20 * evaluated.main.measures.metrics.accuracy)
 
@@ -67,7 +67,7 @@ def test_measure_groups__patterns() -> None:
     assert measure_groups(paths, None, targets, targets, ("a", "b")) is None
     groups = measure_groups(paths, r"cam\d", targets, targets, ("a", "b"))
     assert groups
-    assert [(group.name, group.metrics.photos) for group in groups.shown] == [
+    assert [(group.name, group.metrics.images) for group in groups.shown] == [
         ("cam1", 2), ("cam2", 1),
     ]  # fmt: skip
     with pytest.raises(UsageError, match="does not match"):
@@ -80,4 +80,4 @@ def test_measure_groups__only_the_largest() -> None:
     groups = measure_groups([Path(name) for name in names], r"^\d+", targets, targets, ("a", "b"))
     assert groups
     assert (len(groups.shown), groups.left_out) == (MAX_GROUPS, 50)
-    assert sum(group.metrics.photos for group in groups.shown) == 2 * 75 + 25
+    assert sum(group.metrics.images for group in groups.shown) == 2 * 75 + 25

@@ -1,26 +1,38 @@
+import json
+
 import numpy as np
 import pytest
 
 from boats_metrics.calibration import compute_reliability
 
 
-def test_measure_reliability__by_hand() -> None:
+def test_compute_reliability__by_hand() -> None:
     scores = np.array([0.1, 0.92, 0.98, 1.0])
-    measured = compute_reliability(scores, np.array([False, True, True, False]))
-    low, high = measured.bins
-    assert (low.low, low.photos, low.score, low.accuracy) == (0.1, 1, 0.1, 0.0)
-    assert (high.low, high.photos) == (0.9, 3)
-    assert high.score == pytest.approx(0.9666667)
-    assert high.accuracy == pytest.approx(2 / 3)
-    assert measured.error == pytest.approx(0.25 * 0.1 + 0.75 * 0.3)
+    reliability = compute_reliability(scores, np.array([False, True, True, False]))
+    assert json.loads(json.dumps(reliability.to_json())) == {
+        "error": pytest.approx(0.25 * 0.1 + 0.75 * 0.3),
+        "bins": [
+            {"low": 0.1, "photos": 1, "score": 0.1, "accuracy": 0.0},
+            {
+                "low": 0.9,
+                "photos": 3,
+                "score": pytest.approx(0.9666667),
+                "accuracy": pytest.approx(2 / 3),
+            },
+        ],
+    }
 
 
-def test_measure_reliability__scores_that_mean_what_they_say() -> None:
-    scores = np.full(4, 0.75)
-    measured = compute_reliability(scores, np.array([True, True, True, False]))
-    assert measured.error == 0.0
-
-
-def test_measure_reliability__surely_right_and_surely_wrong() -> None:
-    assert compute_reliability(np.ones(3), np.ones(3, dtype=bool)).error == 0.0
-    assert compute_reliability(np.ones(3), np.zeros(3, dtype=bool)).error == 1.0
+@pytest.mark.parametrize(
+    ("score", "correct", "expected"),
+    [
+        (0.75, (True, True, True, False), 0.0),
+        (1.0, (True, True, True), 0.0),
+        (1.0, (False, False, False), 1.0),
+    ],
+)
+def test_compute_reliability__error_of_equal_scores(
+    score: float, correct: tuple[bool, ...], expected: float
+) -> None:
+    reliability = compute_reliability(np.full(len(correct), score), np.array(correct))
+    assert reliability.calibration_error == expected

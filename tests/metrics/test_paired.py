@@ -2,64 +2,65 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from boats_metrics.paired import bootstrap_change, correct_holm, mcnemar_test
+from boats_metrics.paired import bootstrap_difference, correct_holm, mcnemar_test
 
 
-def right(*blocks: tuple[bool, int]) -> np.ndarray:
-    return np.concatenate([np.full(count, value) for value, count in blocks])
-
-
-def test_compare_right__by_hand() -> None:
-    # Of 6 photos that one alone has right, 5 are lost: 7 of 64 coins fall so or worse.
-    first = right((True, 5), (False, 1), (True, 20), (False, 3))
-    second = right((False, 5), (True, 1), (True, 20), (False, 3))
-    pairing = mcnemar_test(first, second)
-    assert (pairing.lost, pairing.won) == (5, 1)
-    assert pairing.p_worse == pytest.approx(7 / 64)
-    assert pairing.p_two_sided == pytest.approx(14 / 64)
+def test_mcnemar_test__by_hand() -> None:
+    # The models disagree on 6 images; 7 of 64 outcomes are at least as bad as 5 to 1.
+    first = np.repeat([True, False, True, False], [5, 1, 20, 3])
+    second = np.repeat([False, True, True, False], [5, 1, 20, 3])
+    result = mcnemar_test(first, second)
+    assert (result.lost, result.won) == (5, 1)
+    assert result.p_worse == pytest.approx(7 / 64)
+    assert result.p_two_sided == pytest.approx(14 / 64)
     assert mcnemar_test(second, first).p_worse == pytest.approx(63 / 64)
 
 
-def test_compare_right__always_the_same() -> None:
-    pairing = mcnemar_test(right((True, 9), (False, 2)), right((True, 9), (False, 2)))
-    assert (pairing.lost, pairing.won, pairing.p_two_sided, pairing.p_worse) == (0, 0, 1.0, 1.0)
+def test_mcnemar_test__equal_predictions() -> None:
+    correct = np.repeat([True, False], [9, 2])
+    result = mcnemar_test(correct, correct)
+    assert (result.lost, result.won, result.p_two_sided, result.p_worse) == (0, 0, 1.0, 1.0)
 
 
-def random_labels(seed: int, share: float, targets: np.ndarray) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    kept = rng.random(len(targets)) < share
-    return np.where(kept, targets, rng.integers(0, 4, len(targets)))
-
-
-def test_bootstrap_change__as_by_drawing_photos() -> None:
-    targets = np.random.default_rng(0).integers(0, 4, 150)
-    first, second = random_labels(1, 0.8, targets), random_labels(2, 0.7, targets)
-    change = bootstrap_change(targets, first, second)
-    f1 = [f1_score(targets, labels, average="macro") for labels in (first, second)]
-    assert change.macro_f1_before == pytest.approx(f1[0], abs=1e-12)
-    assert change.macro_f1 == pytest.approx(f1[1] - f1[0], abs=1e-12)
-    assert change.accuracy == pytest.approx(np.mean(second == targets) - np.mean(first == targets))
-    rng = np.random.default_rng(3)
-    draws = [rng.integers(0, 150, 150) for _ in range(600)]
-    drawn = [
-        f1_score(targets[draw], second[draw], average="macro")
-        - f1_score(targets[draw], first[draw], average="macro")
-        for draw in draws
+def test_bootstrap_difference__equal_to_resampling_images() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 4, 150)
+    first, second = (
+        np.where(rng.random(150) < share, targets, rng.integers(0, 4, 150)) for share in (0.8, 0.7)
+    )
+    difference = bootstrap_difference(targets, first, second)
+    before, after = (f1_score(targets, labels, average="macro") for labels in (first, second))
+    assert difference.macro_f1_before == pytest.approx(before, abs=1e-12)
+    assert difference.macro_f1 == pytest.approx(after - before, abs=1e-12)
+    accuracy = np.mean(second == targets) - np.mean(first == targets)
+    assert difference.accuracy == pytest.approx(accuracy)
+    low, high = difference.accuracy_interval
+    assert low < difference.accuracy < high
+    samples = [rng.integers(0, 150, 150) for _ in range(600)]
+    differences = [
+        f1_score(targets[rows], second[rows], average="macro")
+        - f1_score(targets[rows], first[rows], average="macro")
+        for rows in samples
     ]
-    expected = tuple(np.percentile(drawn, [2.5, 97.5]))
-    assert change.macro_f1_interval == pytest.approx(expected, abs=0.02)
-    assert change.p_macro_f1_worse == pytest.approx(np.mean(np.array(drawn) >= 0), abs=0.03)
-    low, high = change.accuracy_interval
-    assert low < change.accuracy < high
+    expected = tuple(np.percentile(differences, [2.5, 97.5]))
+    assert difference.macro_f1_interval == pytest.approx(expected, abs=0.02)
+    p_worse = np.mean(np.array(differences) >= 0)
+    assert difference.p_macro_f1_worse == pytest.approx(p_worse, abs=0.03)
 
 
-def test_bootstrap_change__none() -> None:
+def test_bootstrap_difference__equal_predictions() -> None:
     targets = np.array([0, 1, 2, 2])
-    change = bootstrap_change(targets, targets, targets)
-    assert (change.accuracy, change.macro_f1, change.p_macro_f1_worse) == (0, 0, 1)
+    difference = bootstrap_difference(targets, targets, targets)
+    assert (difference.accuracy, difference.macro_f1, difference.p_macro_f1_worse) == (0, 0, 1)
 
 
-def test_correct_holm__by_hand() -> None:
-    assert correct_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert correct_holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
-    assert correct_holm([]) == []
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.6, 0.9], [1.0, 1.0]),
+        ([], []),
+    ],
+)
+def test_correct_holm__by_hand(p_values: list[float], expected: list[float]) -> None:
+    assert correct_holm(p_values) == pytest.approx(expected)

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 COMMAND = "boats-train"
 MODULES = (
-    "matplotlib", "rich", "safetensors", "scipy", "sklearn", "skops", "tensorboard", "torch",
-    "torchvision",
+    "matplotlib", "rich", "safetensors", "scipy", "sklearn", "skops", "torch", "torchvision",
 )  # fmt: skip
 
 
@@ -216,9 +215,7 @@ def run_training(
     for line in to_tables(result):
         typer.echo(line)
     name = f"{now()}-{config.model}-{config.backbone}"
-    written = write_run(
-        result.run, out, name, lambda scratch: illustrate(result, workspace.folder, scratch)
-    )
+    written = write_run(result.run, out, name, lambda scratch: illustrate(result, scratch))
     shutil.rmtree(workspace.folder, ignore_errors=True)
     typer.echo(f"run: {written}")
     return result
@@ -262,17 +259,17 @@ def now() -> str:
 
 def to_tables(result: "TrainingResult") -> list[str]:
     """Returns the lines that tell how good the run is: each split, then the last one by class."""
-    from boats_metrics.classification import class_table
+    from boats_metrics.classification import format_class_table
 
     lines = [f"split  {'accuracy (95 %)':22}  {'macro-F1 (95 %)':22}  photos"]
     lines.extend(
-        f"{name:5}  {bounded(split.accuracy, split.accuracy_interval)}  "
-        f"{bounded(split.macro_f1, split.macro_f1_interval)}  {split.photos:6d}"
+        f"{name:5}  {bounded(split.accuracy, split.intervals.accuracy)}  "
+        f"{bounded(split.macro_f1, split.intervals.macro_f1)}  {split.images:6d}"
         for name, split in result.metrics.items()
     )
     lines.extend(to_validation(result.run.metrics))
     last = list(result.metrics)[-1]
-    return [*lines, "", f"{last} by class", *class_table(result.metrics[last]), ""]
+    return [*lines, "", f"{last} by class", *format_class_table(result.metrics[last]), ""]
 
 
 def to_validation(metrics: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from boats_data.dataset import Dataset, digest_images
-from boats_metrics.classification import SplitMetrics, compute_metrics
+from boats_metrics.classification import ClassificationMetrics, compute_metrics
 from boats_runtime.errors import DataError, UsageError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.features.cache import FeatureCache, network_key
@@ -23,14 +23,15 @@ from boats_train.features.inference import InferenceBackend, choose_backend, flo
 from boats_train.finetune.distributed import DistributedContext
 from boats_train.finetune.linear_head import (
     ArrayDataset,
+    HeadSettings,
     single_thread,
     to_logistic_regression,
     train_in_memory,
 )
-from boats_train.finetune.loop import Row
+from boats_train.finetune.loop import Checkpoint, EpochMetrics
 from boats_train.finetune.recipe import fine_tune
 from boats_train.finetune.sampling import keep_readable
-from boats_train.finetune.trainer import Photos, Recipe
+from boats_train.finetune.trainer import FineTuningData, FineTuningSettings
 from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.feature_network import FeatureNetwork, check_network
 from boats_train.models.small_cnn import FEATURES, SmallCnn
@@ -77,10 +78,10 @@ class TrainingResult:
     """
 
     run: Run
-    metrics: dict[str, SplitMetrics]
+    metrics: dict[str, ClassificationMetrics]
     targets: dict[str, NDArray[np.int64]]
     probabilities: dict[str, NDArray[np.float64]]
-    rows: list[Row]
+    rows: list[EpochMetrics]
     skipped: tuple[tuple[Path, str], ...]
 
 
@@ -90,7 +91,7 @@ class _Fitted:
 
     estimator: Any
     details: dict[str, Any]
-    rows: list[Row]
+    rows: list[EpochMetrics]
 
 
 @dataclass(frozen=True)
@@ -219,14 +220,13 @@ def _train_network(
         _check_readable(dataset, "valid", valid.targets)
         layer, rows = fine_tune(
             network,
-            Photos(train, valid, dataset.classes, preprocessing),
-            Recipe(
-                config.unfreeze, config.learning_rate, config.epochs, config.batch_size, config.seed
+            FineTuningData(train, valid, dataset.classes, preprocessing),
+            FineTuningSettings(
+                config.learning_rate, config.epochs, config.batch_size, config.seed, config.unfreeze
             ),
-            folder=workspace.folder,
-            resume=workspace.resume,
-            distributed=distributed,
-            log=workspace.log,
+            Checkpoint(workspace.folder, workspace.resume),
+            distributed,
+            workspace.log,
         )
         return _Fitted(to_logistic_regression(layer), {}, rows)
     return None
@@ -317,17 +317,13 @@ def _fit_classifier(
 
 def _fit(
     config: TrainConfig, model: nn.Module, splits: dict[str, ArrayDataset], workspace: Workspace
-) -> list[Row]:
+) -> list[EpochMetrics]:
     return train_in_memory(
         model,
         splits["train"],
         splits["valid"],
-        rate=config.learning_rate,
-        epochs=config.epochs,
-        batch=config.batch_size,
-        seed=config.seed,
-        folder=workspace.folder,
-        resume=workspace.resume,
+        HeadSettings(config.learning_rate, config.epochs, config.batch_size, config.seed),
+        Checkpoint(workspace.folder, workspace.resume),
     )
 
 

@@ -1,6 +1,5 @@
 """The pictures of a run: curves, confusion matrix, reliability and coverage, as PNG files."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,52 +8,42 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from boats_metrics.calibration import compute_reliability
-from boats_train.finetune.loop import CURVES, EVENTS, Row, curves_csv
+from boats_metrics.classification import ClassificationMetrics
+from boats_train.finetune.loop import CURVES, EpochMetrics, format_curves
 from boats_train.pipeline import TrainingResult
 
 DPI = 130
 BLUE, ORANGE, GREY = "#1f5f8b", "#d9762b", "#8a9299"
 
 
-def illustrate(result: TrainingResult, workspace: Path, folder: Path) -> None:
+def illustrate(result: TrainingResult, folder: Path) -> None:
     """Puts the pictures and the curves of a training into its run folder.
 
     Args:
         result: What was trained; pictures are of its last split (test, else valid).
-        workspace: Where the training kept its TensorBoard events.
         folder: The run folder.
     """
     name = list(result.metrics)[-1]
     targets, probabilities = result.targets[name], result.probabilities[name]
-    classes = result.run.classes
-    draw_confusion(targets, probabilities.argmax(axis=1), classes, name).savefig(
-        folder / "confusion.png", dpi=DPI
-    )
+    draw_confusion(result.metrics[name], name).savefig(folder / "confusion.png", dpi=DPI)
     draw_reliability(targets, probabilities, name).savefig(folder / "reliability.png", dpi=DPI)
     point = result.run.metrics.get("operating_point")
     if point:
         draw_coverage(point).savefig(folder / "coverage.png", dpi=DPI)
     if result.rows:
-        (folder / CURVES).write_text(curves_csv(result.rows))
+        (folder / CURVES).write_text(format_curves(result.rows))
         draw_curves(result.rows).savefig(folder / "curves.png", dpi=DPI)
-        if (workspace / EVENTS).is_dir():
-            shutil.copytree(workspace / EVENTS, folder / EVENTS)
 
 
-def draw_confusion(
-    targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: tuple[str, ...], name: str
-) -> Figure:
-    """Draws how often each class was taken for each other.
+def draw_confusion(metrics: ClassificationMetrics, name: str) -> Figure:
+    """Draw the confusion matrix, colored by the share of each true class.
 
     Args:
-        targets: True class indices `(N,) int64`.
-        predicted: Predicted class indices `(N,) int64`.
-        classes: The K class names.
-        name: Of the split.
+        metrics: Metrics of the split.
+        name: Name of the split.
     """
+    counts, classes = metrics.confusion, [row.label for row in metrics.classes]
     size = len(classes)
-    counts = np.zeros((size, size), dtype=np.int64)
-    np.add.at(counts, (targets, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.5 + 0.42 * size
     figure = Figure(figsize=(side, side), layout="constrained")
@@ -62,7 +51,7 @@ def draw_confusion(
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(size), classes, rotation=90)
     axes.set_yticks(range(size), classes)
-    axes.set(xlabel="predicted", ylabel="true", title=f"{name}: {len(targets)} photos")
+    axes.set(xlabel="predicted", ylabel="true", title=f"{name}: {metrics.images} images")
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(
@@ -84,14 +73,14 @@ def draw_reliability(
     scores = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets
     measured = compute_reliability(scores, right)
-    means = [one.score for one in measured.bins]
-    accuracy = [one.accuracy for one in measured.bins]
+    means = [row.score for row in measured.bins]
+    accuracy = [row.accuracy for row in measured.bins]
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect")
     axes.plot(means, accuracy, color=BLUE, marker="o", label=f"{len(targets)} photos")
     axes.set(xlabel="score", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(f"{name}: expected calibration error {measured.error:.3f}")
+    axes.set_title(f"{name}: expected calibration error {measured.calibration_error:.3f}")
     axes.legend()
     return figure
 
@@ -114,7 +103,7 @@ def draw_coverage(point: dict[str, Any]) -> Figure:
     return figure
 
 
-def draw_curves(rows: list[Row]) -> Figure:
+def draw_curves(rows: list[EpochMetrics]) -> Figure:
     """Draws loss and accuracy over the epochs."""
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from boats_data.dataset import Dataset
-from boats_metrics.classification import SplitMetrics
+from boats_metrics.classification import ClassificationMetrics
 from boats_runtime.errors import OutputError
 from boats_runtime.files import write_atomic
 from boats_train.models.small_cnn import IMAGE_SIZE, NAME
@@ -55,7 +55,7 @@ class Outcome:
     result: TrainingResult
 
     @property
-    def metrics(self) -> Mapping[str, SplitMetrics]:
+    def metrics(self) -> Mapping[str, ClassificationMetrics]:
         """Its metrics, by split."""
         return self.result.metrics
 
@@ -177,7 +177,7 @@ def write_comparison(outcomes: Sequence[Outcome], folder: Path) -> None:
     write_atomic(folder / "compare.md", to_markdown(outcomes).encode())
 
 
-def _class_rows(metrics: SplitMetrics) -> list[str]:
+def _class_rows(metrics: ClassificationMetrics) -> list[str]:
     rows = [
         _row(["class", "precision", "recall", "F1", "support"]),
         _row(["---", "---:", "---:", "---:", "---:"]),

@@ -1,70 +1,64 @@
-"""What happens in an epoch of fine-tuning; the recipe's sources are in `boats_train.finetune.recipe`."""  # noqa: E501
+"""One epoch of fine-tuning; `boats_train.finetune.recipe` lists the sources of the recipe."""
 
 import math
+import warnings
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from boats_data.dataset import LabeledImages
-from boats_metrics.classification import SplitMetrics, compute_metrics
+from boats_metrics.classification import ClassificationMetrics, compute_metrics
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocessing import Preprocessing
-from boats_train.finetune.augmentation import augment, draw_change
 from boats_train.finetune.distributed import DistributedContext
 from boats_train.finetune.freezing import unfreeze
-from boats_train.finetune.loop import Row, Stateful
-from boats_train.finetune.sampling import draw_photos, load_batches
+from boats_train.finetune.linear_head import HeadSettings
+from boats_train.finetune.loop import EpochMetrics
+from boats_train.finetune.sampling import EpochSampler, ImageLoader
 from boats_train.models.feature_network import FeatureNetwork
 
-SMOOTHING = 0.1
-"""Share of each target that is spread over all classes."""
+LABEL_SMOOTHING = 0.1
 
-DECAY = 0.05
-"""AdamW's weight decay."""
+WEIGHT_DECAY = 0.05
 
-HEAD_SPEED = 10.0
-"""How much faster the new layer learns."""
+HEAD_FACTOR = 10.0
+"""Learning rate of the new layer relative to that of the backbone."""
 
 WARM_UP = 0.1
-"""Share of all steps in which the learning rate rises."""
+"""Fraction of all steps in which the learning rate rises."""
 
-SETTLING = 16
-"""Photos that give BatchNorm its statistics in a network with random weights."""
+STATISTICS_IMAGES = 16
+"""Images from which the BatchNorm statistics of random weights are computed."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a user decides of a fine-tuning.
+class FineTuningSettings(HeadSettings):
+    """Fine-tuning hyperparameters.
+
+    The learning rate is the highest one of the backbone, the number of epochs the largest, the
+    batch size that of all processes together.
 
     Attributes:
-        unfreeze: How many of the last blocks learn, 1 or more, or `all`.
-        learning_rate: Highest learning rate of the backbone, above 0.
-        epochs: How many at most, 1 or more; as many photos are drawn in one as there are.
-        batch_size: Photos a step over all processes, a multiple of their number.
-        seed: Of the layer's weights, the photos drawn, their changes, and dropout.
+        unfreeze: Number of last blocks to train, 1 or more, or `all`.
     """
 
     unfreeze: str
-    learning_rate: float
-    epochs: int
-    batch_size: int
-    seed: int
 
 
 @dataclass(frozen=True)
-class Photos:
-    """What is learned, what is only measured, and how a photo becomes pixels.
+class FineTuningData:
+    """Images to train on and to evaluate on.
 
     Attributes:
-        train: Photos that can all be decoded, as `keep_readable` leaves them; at least 1.
-        valid: Likewise.
-        classes: The K class names.
-        preprocessing: Makes the network's input.
+        train: Training images, 1 or more; all can be decoded, as after `keep_readable`.
+        valid: Validation images, likewise.
+        classes: K class names.
+        preprocessing: Preprocessing of the network.
     """
 
     train: LabeledImages
@@ -73,210 +67,216 @@ class Photos:
     preprocessing: Preprocessing
 
 
-def schedule(step: int, steps: int) -> float:
-    """Returns the factor of the learning rate at a step, from 0, of all steps.
-
-    It rises in equal steps to 1 during the first `WARM_UP` of them, and then falls along a cosine.
-    """
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return (step + 1) / warm
-    return (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
-
-
-class Learner:
-    """A network while it learns, with the layer behind it, its averages and its optimizer.
+class Trainer:
+    """Network, classifier layer, averaged weights and optimizer of one training.
 
     Args:
-        network: On the device to train on; changed in place.
-        photos: To learn from and to measure on.
-        recipe: How.
-        distributed: This process among those that train together.
+        network: Network on the training device; changed in place.
+        data: Training and validation images.
+        settings: Hyperparameters.
+        distributed: This process and the number of processes.
 
     Attributes:
-        parts: Everything that learning changes, by name, for a checkpoint.
+        state: Everything that training changes, by name.
 
     Raises:
-        UsageError: The backbone has fewer blocks, or the batch can't be shared evenly.
+        UsageError: If the backbone has fewer blocks, or the processes cannot share a batch evenly.
+        DataError: If an image cannot be decoded any more.
     """
 
     def __init__(
         self,
         network: FeatureNetwork,
-        photos: Photos,
-        recipe: Recipe,
+        data: FineTuningData,
+        settings: FineTuningSettings,
         distributed: DistributedContext,
     ) -> None:
-        if recipe.batch_size % distributed.world_size:
+        world_size = distributed.world_size
+        if settings.batch_size % world_size:
             raise UsageError(
-                f"--batch-size {recipe.batch_size}: the {distributed.world_size} processes share it evenly, "  # noqa: E501
-                f"give a multiple of {distributed.world_size}"
+                f"--batch-size {settings.batch_size}: cannot be shared evenly by {world_size} "
+                f"processes, give a multiple of {world_size}"
             )
-        self._network, self._photos, self._recipe, self._distributed = (
-            network,
-            photos,
-            recipe,
-            distributed,
-        )
+        self._data, self._settings, self._distributed = data, settings, distributed
         self._device = network.mean.device
-        # Every step has a full batch, whatever the number of photos.
-        self._steps = math.ceil(len(photos.train.paths) / recipe.batch_size)
-        self._learning = unfreeze(network.backbone, recipe.unfreeze)
-        _settle_norms(network, photos, recipe.seed)
-        torch.manual_seed(recipe.seed)
-        self._layer = nn.Linear(_count_features(network, photos.preprocessing), len(photos.classes))
+        # Every step has a full batch, whatever the number of images.
+        self._steps = math.ceil(len(data.train.paths) / settings.batch_size)
+        self._trainable = unfreeze(network.backbone, settings.unfreeze)
+        init_batchnorm_statistics(network, data, settings.seed)
+        torch.manual_seed(settings.seed)
+        self._layer = nn.Linear(_count_features(network, data.preprocessing), len(data.classes))
         self._model = nn.Sequential(network, self._layer).to(self._device)
         self._model.to(memory_format=torch.channels_last)
-        # Its buffers are copies: averaging would round those that are whole numbers, and no
-        # statistics change that could be averaged.
+        # Buffers are copied, not averaged: averaging would round integers, and none changes.
         self._averaged = AveragedModel(
             self._model,
             multi_avg_fn=get_ema_multi_avg_fn(math.exp(-1 / self._steps)),  # type: ignore[no-untyped-call]
         )
         self._best = deepcopy(self._model)
         self._parallel = distributed.wrap(self._model)
-        self._optimizer = _make_optimizer(network, self._layer)
+        self._optimizer = _make_optimizer(network, self._layer, settings.learning_rate)
+        total_steps = settings.epochs * self._steps
+        self._scheduler = LambdaLR(self._optimizer, lambda step: schedule(step, total_steps))
         amp = self._device.type == "cuda"
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=amp)
         self._autocast = torch.autocast(self._device.type, torch.float16, enabled=amp)
-        self._loss = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
-        self.parts: dict[str, Stateful] = {
+        self._loss = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
+        self.state: dict[str, Any] = {
             "model": self._model,
             "averaged": self._averaged,
             "best": self._best,
             "optimizer": self._optimizer,
+            "scheduler": self._scheduler,
             "scaler": self._scaler,
         }
+        self._share = settings.batch_size // world_size
+        self._valid_indices = range(distributed.rank, len(data.valid.paths), world_size)
+        self._sampler = EpochSampler(
+            data.train.targets, self._steps * settings.batch_size, settings.seed, distributed
+        )
+        self._train_loader = ImageLoader(
+            data.train, data.preprocessing, self._sampler, self._share, world_size
+        )
+        self._valid_loader = ImageLoader(
+            data.valid,
+            data.preprocessing,
+            [(index, None) for index in self._valid_indices],
+            self._share,
+            world_size,
+        )
 
     def describe(self) -> str:
-        """Returns a line about what will be done."""
-        learned = sum(weight.numel() for weight in self._model.parameters() if weight.requires_grad)
-        what = "all" if self._recipe.unfreeze == "all" else f"last {self._recipe.unfreeze}"
+        """Return a one-line summary of the training."""
+        trainable = sum(
+            weight.numel() for weight in self._model.parameters() if weight.requires_grad
+        )
+        amount = self._settings.unfreeze
+        blocks = "all" if amount == "all" else f"last {amount}"
         return (
-            f"fine-tuning the backbone's blocks ({what}): {learned:,} weights, "
-            f"{len(self._photos.train.paths)} photos, {self._steps} steps an epoch of "
-            f"{self._recipe.batch_size} photos, {self._distributed.world_size} x {self._device.type}"  # noqa: E501
+            f"fine-tuning the backbone's blocks ({blocks}): {trainable:,} weights, "
+            f"{len(self._data.train.paths)} images, {self._steps} steps an epoch of "
+            f"{self._settings.batch_size} images, "
+            f"{self._distributed.world_size} x {self._device.type}"
         )
 
-    def learn(self, epoch: int) -> Row:
-        """Trains one epoch, from 1."""
+    def train_epoch(self, epoch: int) -> EpochMetrics:
+        """Train one epoch, counted from 1, and return loss, accuracy and last learning rate."""
         self._set_modes()
-        recipe, train, distributed = self._recipe, self._photos.train, self._distributed
-        order = draw_photos(train.targets, self._steps * recipe.batch_size, recipe.seed, epoch)
-        own = np.arange(distributed.rank, len(order), distributed.world_size)
-        share = recipe.batch_size // distributed.world_size
-        batches = load_batches(
-            self._photos.preprocessing, [train.paths[index] for index in order[own]], share
-        )
+        self._sampler.epoch = epoch
         sums = torch.zeros(2, device=self._device)
-        for step, pixels in enumerate(batches):
-            places = own[step * share : (step + 1) * share]
-            changes = [draw_change(recipe.seed, epoch, int(place)) for place in places]
-            inputs = augment(torch.from_numpy(pixels).to(self._device), changes)
-            targets = torch.from_numpy(train.targets[order[places]]).to(self._device)
-            sums += self._step(inputs, targets, (epoch - 1) * self._steps + step)
-        loss, right = (
-            distributed.all_reduce_sum(sums) / (self._steps * distributed.world_size)
-        ).tolist()
-        rate = recipe.learning_rate * schedule(epoch * self._steps - 1, recipe.epochs * self._steps)
-        return {"train_loss": loss, "train_accuracy": right, "rate": rate}
+        learning_rate = 0.0
+        for pixels, targets in self._train_loader:
+            learning_rate = self._scheduler.get_last_lr()[0]
+            sums += self._step(pixels.to(self._device), targets.to(self._device))
+        batches = self._steps * self._distributed.world_size
+        loss, accuracy = (self._distributed.all_reduce_sum(sums) / batches).tolist()
+        return {"train_loss": loss, "train_accuracy": accuracy, "rate": learning_rate}
 
-    def measure(self) -> tuple[SplitMetrics, float]:
-        """Measures the averaged weights on the valid photos; their mean loss comes second."""
-        valid, distributed = self._photos.valid, self._distributed
-        own = np.arange(distributed.rank, len(valid.paths), distributed.world_size)
-        batch = max(1, self._recipe.batch_size // distributed.world_size)
-        batches = load_batches(
-            self._photos.preprocessing, [valid.paths[index] for index in own], batch
-        )
-        predicted = torch.zeros(len(valid.paths), dtype=torch.int64)
-        total = torch.zeros(1)
+    def evaluate(self) -> tuple[ClassificationMetrics, float]:
+        """Return metrics and mean loss of the averaged weights on the validation images."""
+        valid = self._data.valid
+        predictions = torch.zeros(len(valid.paths), dtype=torch.int64)
+        total_loss = torch.zeros(1)
+        batches = torch.tensor(self._valid_indices).split(self._share)
         self._averaged.eval()
         with torch.inference_mode(), self._autocast:
-            for step, pixels in enumerate(batches):
-                places = own[step * batch : (step + 1) * batch]
-                logits = self._averaged(torch.from_numpy(pixels).to(self._device))
-                logits = logits.float().cpu()
-                loss = self._loss(logits, torch.from_numpy(valid.targets[places]))
-                total += loss * len(places)
-                predicted[places] = logits.argmax(dim=1)
-        classes: NDArray[np.int64] = distributed.all_reduce_sum(predicted).numpy()
-        loss = float(distributed.all_reduce_sum(total)) / len(valid.paths)
-        return compute_metrics(valid.targets, classes, self._photos.classes), loss
+            for indices, (pixels, targets) in zip(batches, self._valid_loader, strict=False):
+                logits = self._averaged(pixels.to(self._device)).float().cpu()
+                total_loss += self._loss(logits, targets) * len(targets)
+                predictions[indices] = logits.argmax(dim=1)
+        predicted = self._distributed.all_reduce_sum(predictions).numpy()
+        loss = float(self._distributed.all_reduce_sum(total_loss)) / len(valid.paths)
+        return compute_metrics(valid.targets, predicted, self._data.classes), loss
 
-    def keep(self) -> None:
-        """Remembers the averaged weights as the best."""
+    def save_best(self) -> None:
+        """Save the averaged weights as the best ones."""
         self._best.load_state_dict(self._averaged.module.state_dict())
 
-    def finish(self) -> nn.Linear:
-        """Gives the network the best weights, as one that is not trained; returns its layer."""
+    def load_best(self) -> nn.Linear:
+        """Load the best weights into the network, prepare it for inference, return its layer."""
         self._model.load_state_dict(self._best.state_dict())
         self._model.to(memory_format=torch.contiguous_format)
         self._model.eval().requires_grad_(True)
         return self._layer
 
-    def _step(self, inputs: torch.Tensor, targets: torch.Tensor, step: int) -> torch.Tensor:
-        """Does one step; returns the mean loss and the share predicted rightly, `(2,) float32`."""
-        factor = schedule(step, self._recipe.epochs * self._steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * factor * group["speed"]
+    def _step(self, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Run one step and return its mean loss and accuracy, (2,) float32."""
         with self._autocast:
-            logits = self._parallel(inputs)
+            logits = self._parallel(pixels)
             loss = self._loss(logits, targets)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._averaged.update_parameters(self._model)
-        right = (logits.argmax(dim=1) == targets).float().mean()
-        return torch.stack([loss.detach(), right])
+        with warnings.catch_warnings():
+            # GradScaler skips the first optimizer steps while it searches for a scale.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            self._scheduler.step()
+        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+        return torch.stack([loss.detach(), accuracy])
 
     def _set_modes(self) -> None:
         self._model.eval()
-        for module in self._learning:
+        for module in self._trainable:
             module.train()
         for module in self._model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
 
-def _settle_norms(network: FeatureNetwork, photos: Photos, seed: int) -> None:
-    """Gives BatchNorm the statistics of a few photos in a network with random weights.
+def schedule(step: int, steps: int) -> float:
+    """Return the factor of the learning rate: a linear warm-up, then a cosine decay to zero.
 
-    This is their data-dependent initialisation (Mishkin & Matas 2016,
-    https://arxiv.org/abs/1511.06422): a signal would fade out or swell with every layer. Weights
-    that were trained come with statistics, or with what took their place in the biases.
+    Args:
+        step: Index of the step.
+        steps: Total number of steps.
+    """
+    warm_up = max(1, round(WARM_UP * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
+
+
+def init_batchnorm_statistics(network: FeatureNetwork, data: FineTuningData, seed: int) -> None:
+    """Set the BatchNorm statistics of random weights to those of a few training images.
+
+    With data-dependent initialization (Mishkin & Matas 2016, https://arxiv.org/abs/1511.06422) the
+    signal neither vanishes nor grows from layer to layer. Pretrained weights keep their statistics,
+    or the biases that replace them.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms or any(_is_trained(norm) for norm in norms):
         return
-    drawn = draw_photos(photos.train.targets, SETTLING, seed, epoch=0)
-    paths = [photos.train.paths[index] for index in drawn]
-    pixels = next(load_batches(photos.preprocessing, paths, SETTLING))
+    sampler = EpochSampler(data.train.targets, STATISTICS_IMAGES, seed, DistributedContext())
+    loader = ImageLoader(data.train, data.preprocessing, sampler, STATISTICS_IMAGES)
+    pixels, _ = next(iter(loader))
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.train()
-        norm.momentum = None  # the mean itself, not a moving one
+        norm.momentum = None  # the mean itself instead of a moving average
     with torch.no_grad():
-        network(torch.from_numpy(pixels).to(network.mean.device))
+        network(pixels.to(network.mean.device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum
 
 
 def _is_trained(norm: nn.BatchNorm2d) -> bool:
-    held = (norm.running_mean, norm.bias)
-    return any(values is not None and bool(values.any()) for values in held)
+    values = (norm.running_mean, norm.bias)
+    return any(value is not None and bool(value.any()) for value in values)
 
 
-def _make_optimizer(network: nn.Module, layer: nn.Module) -> torch.optim.AdamW:
+def _make_optimizer(
+    network: nn.Module, layer: nn.Module, learning_rate: float
+) -> torch.optim.AdamW:
     groups = []
-    for module, speed in ((network, 1.0), (layer, HEAD_SPEED)):
-        learned = [weight for weight in module.parameters() if weight.requires_grad]
-        matrices = [weight for weight in learned if weight.ndim > 1]
-        vectors = [weight for weight in learned if weight.ndim <= 1]
-        groups.append({"params": matrices, "weight_decay": DECAY, "speed": speed})
-        groups.append({"params": vectors, "weight_decay": 0.0, "speed": speed})
+    for module, rate in ((network, learning_rate), (layer, HEAD_FACTOR * learning_rate)):
+        trainable = [weight for weight in module.parameters() if weight.requires_grad]
+        matrices = [weight for weight in trainable if weight.ndim > 1]
+        vectors = [weight for weight in trainable if weight.ndim <= 1]
+        groups.append({"params": matrices, "weight_decay": WEIGHT_DECAY, "lr": rate})
+        groups.append({"params": vectors, "weight_decay": 0.0, "lr": rate})
     return torch.optim.AdamW(groups)
 
 

@@ -1,7 +1,7 @@
 """The SVM on pooled features: chosen by cross-validation, calibrated, with its operating point."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
-from boats_metrics.classification import bootstrap
+from boats_metrics.classification import compute_metrics
 from boats_metrics.selective import ThresholdSelection, select_threshold
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.progress import track
@@ -122,12 +122,14 @@ def cross_validate(
     """
     folds = make_folds(paths, targets, groups, seed)
     scored = score(features, targets, folds, candidate, granted_cpus())
+    classes = [str(index) for index in range(targets.max() + 1)]
+    metrics = compute_metrics(targets, scored.predicted, classes, seed=seed)
     return {
         "kind": folds.kind,
         "photos": len(targets),
         "folds": dict(zip(folds.names, scored.fold_accuracy, strict=True)),
         "mean_accuracy": scored.mean_accuracy,
-        **asdict(bootstrap(targets, scored.predicted, seed=seed)),
+        **metrics.summary_to_json(),
     }
 
 
