@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their own set-up; they need Python 3.11 to 3.14, git and make.
+# `make demo` and `make test` set up everything they need. Requires Python 3.11 to 3.14, git and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,17 +6,18 @@ READY := $(VENV)/.ready
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: help demo test check format hooks bench requirements clean
+.PHONY: help demo test check format hooks bench reference requirements clean
 
 help:
-	@echo "make demo          draw a picture set, train, export, predict"
+	@echo "make demo          draw a dataset, train, export, predict"
 	@echo "make test          run the tests"
-	@echo "make check         formatting, lint, import direction, types"
+	@echo "make check         check formatting, lint, import contracts and types"
 	@echo "make format        format the code"
-	@echo "make hooks         check before every commit"
-	@echo "make bench         measure, and write benchmarks/README.md; under 20 minutes of an idle machine"
-	@echo "make requirements  pin the newest versions"
-	@echo "make clean         remove what make made"
+	@echo "make hooks         run the checks before every commit"
+	@echo "make bench         run the benchmarks on an idle machine (under 20 minutes) and write benchmarks/README.md"
+	@echo "make reference     write docs/reference/commands.md from the help texts"
+	@echo "make requirements  pin the newest versions of the dependencies"
+	@echo "make clean         remove what make created"
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py
@@ -37,7 +38,7 @@ format: $(READY)
 hooks: $(READY)
 	$(BIN)/pre-commit install
 
-# OpenVINO is a peer, no part of boats: installed only to be measured.
+# The peers, such as OpenVINO, are installed only for the measurements.
 bench: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && export MADE_MODELS="$$models" && \
@@ -46,9 +47,12 @@ bench: $(READY)
 	done
 	$(BIN)/python benchmarks/write_readme.py
 
-# No index addresses in these files: they install from whatever index the machine is set up for.
+# No index addresses in these files: they install from the index that the machine is configured for.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make requirements"
+
+reference: $(READY)
+	$(BIN)/python scripts/write_reference.py
 
 requirements: $(READY)
 	$(UV_COMPILE) requirements/uv.in -o requirements/uv.txt
