@@ -24,7 +24,12 @@ from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessi
 from boats_train.features.cache import FeatureCache
 from boats_train.features.extraction import extract_features
 from boats_train.features.inference import InferenceBackend, choose_backend
-from boats_train.finetune.linear_head import ArrayDataset, single_thread, train_in_memory
+from boats_train.finetune.linear_head import (
+    ArrayDataset,
+    HeadSettings,
+    single_thread,
+    train_in_memory,
+)
 from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.feature_network import FeatureNetwork
 from suite.harness import Result, run_script, tell
@@ -103,17 +108,12 @@ def train_head() -> None:
         rng.integers(0, HEAD_CLASSES, HEAD_PHOTOS),
     )
     valid = ArrayDataset(labelled.inputs[:395], labelled.targets[:395])
-    with tempfile.TemporaryDirectory() as passing, single_thread():
+    with single_thread():
         train_in_memory(
             torch.nn.Linear(HEAD_FEATURES, HEAD_CLASSES),
             labelled,
             valid,
-            rate=1e-4,
-            epochs=100,
-            batch=128,
-            seed=0,
-            folder=Path(passing),
-            resume=False,
+            HeadSettings(1e-4, epochs=100, batch_size=128, seed=0),
         )
 
 

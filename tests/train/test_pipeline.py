@@ -57,9 +57,7 @@ def test_train_model__a_run_read_back_gives_the_same_probabilities(
     elif model == "cnn":
         config = replace(head(config), model="cnn", backbone="small_cnn", height=30, width=100)
     result = train_model(config, dataset, workspace)
-    folder = write_run(
-        result.run, tmp_path, "run", lambda scratch: illustrate(result, workspace.folder, scratch)
-    )
+    folder = write_run(result.run, tmp_path, "run", lambda scratch: illustrate(result, scratch))
     again = load_run(folder)
     assert again.config == config
     photo = again.preprocessing.apply(_open(dataset.splits["valid"].paths[0]))

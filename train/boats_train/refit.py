@@ -4,7 +4,6 @@ A quantised network gives features that are a little off; a classifier that lear
 than one that learned the original's.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 from boats_metrics.selective import ThresholdSelection
 from boats_train.finetune.linear_head import (
     ArrayDataset,
+    HeadSettings,
     single_thread,
     to_logistic_regression,
     train_in_memory,
@@ -85,17 +85,12 @@ def refit_linear(
     """
     layer = to_linear_layer(classifier)
     labelled = ArrayDataset(features, targets)
-    with tempfile.TemporaryDirectory() as passing, single_thread():
+    with single_thread():
         train_in_memory(
             layer,
             labelled,
             labelled,
-            rate=config.learning_rate,
-            epochs=config.epochs,
-            batch=config.batch_size,
-            seed=config.seed,
-            folder=Path(passing),
-            resume=False,
+            HeadSettings(config.learning_rate, config.epochs, config.batch_size, config.seed),
         )
     return to_logistic_regression(layer)
 

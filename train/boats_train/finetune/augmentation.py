@@ -1,100 +1,61 @@
-"""Changes to a photo that leave its class as it is, so that a network sees each photo anew.
+"""Random changes of training images that leave the class unchanged.
 
-A boat may pass in either direction, in any light, and somewhat nearer or farther. It never passes
-upside down or tilted, and its hue tells a class (a white water bus, a black gondola), so that
-neither changes.
-
-What happens to a photo is drawn from (seed, epoch, place in the epoch) alone: it depends neither on
-other photos nor on the process, thread or device that does it.
+A boat can pass in either direction, in any light, and nearer or farther away. It never passes
+upside down or tilted, and its hue identifies the class (a white water bus, a black gondola), so
+rotation and hue are excluded.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
+from numpy.typing import NDArray
+from torchvision.transforms import v2
 
 from boats_runtime.preprocessing import IMAGENET_MEAN
 
-COLOUR = 0.4
-"""Brightness, contrast and saturation vary by so much up and down, as in ResNet's recipe by
-Facebook (https://github.com/facebookarchive/fb.resnet.torch, datasets/imagenet.lua), after
-Howard 2013, https://arxiv.org/abs/1312.5402."""
+COLOR = 0.4
+"""Largest relative change of brightness, contrast and saturation, as in the ResNet recipe of
+https://github.com/facebookarchive/fb.resnet.torch (datasets/imagenet.lua), after Howard 2013,
+https://arxiv.org/abs/1312.5402."""
 
 SCALE = 0.1
-"""Zoom varies by so much up and down: a boat fills its photo, more would cut off bow and stern."""
+"""Largest relative change of the size: a boat fills its image, more would cut off bow and stern."""
 
 SHIFT = 0.05
-"""Largest shift, as a share of the photo's width and of its height."""
+"""Largest shift as a fraction of the image width and height."""
 
 FILL = [round(255 * mean) for mean in IMAGENET_MEAN]
-"""What appears beside a photo that shrank or moved: zero after normalisation."""
+"""Color of the border around a shrunk or shifted image: zero after normalization."""
+
+AUGMENTATION = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(brightness=COLOR, contrast=COLOR, saturation=COLOR),
+        v2.RandomAffine(
+            degrees=0.0,
+            translate=(SHIFT, SHIFT),
+            scale=(1 - SCALE, 1 + SCALE),
+            interpolation=v2.InterpolationMode.BILINEAR,
+            fill=FILL,
+        ),
+    ]
+)
 
 
-@dataclass(frozen=True)
-class Change:
-    """What happens to one photo.
+def augment(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Return a randomly changed copy of an image.
 
-    Attributes:
-        flip: Whether left and right are swapped.
-        brightness: Factor.
-        contrast: Factor.
-        saturation: Factor.
-        scale: Zoom factor.
-        right: Shift, as a share of the width.
-        down: Shift, as a share of the height.
-    """
-
-    flip: bool
-    brightness: float
-    contrast: float
-    saturation: float
-    scale: float
-    right: float
-    down: float
-
-
-def draw_change(seed: int, epoch: int, place: int) -> Change:
-    """Draws what happens to the photo at a place, from 0, of an epoch, from 1."""
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, epoch, place)))
-    flip = bool(rng.random() < 0.5)
-    brightness, contrast, saturation = rng.uniform(1 - COLOUR, 1 + COLOUR, 3).tolist()
-    scale = float(rng.uniform(1 - SCALE, 1 + SCALE))
-    right, down = rng.uniform(-SHIFT, SHIFT, 2).tolist()
-    return Change(flip, brightness, contrast, saturation, scale, right, down)
-
-
-def augment(pixels: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor:
-    """Changes photos, on the device that they are on.
+    The result depends on the arguments alone: PyTorch's global generator is left as it was.
 
     Args:
-        pixels: `(N, H, W, 3) uint8`, as `Preprocessing.apply` makes them.
-        changes: One a photo, N of them.
+        pixels: (H, W, 3) uint8, RGB.
+        seed: Seed of the random parameters.
 
     Returns:
-        Other photos `(N, H, W, 3) uint8`.
+        (H, W, 3) uint8, RGB.
     """
-    images = pixels.permute(0, 3, 1, 2)
-    changed = [_apply(image, change) for image, change in zip(images, changes, strict=True)]
-    return torch.stack(changed).permute(0, 2, 3, 1)
-
-
-def _apply(image: torch.Tensor, change: Change) -> torch.Tensor:
-    """Changes one photo `(3, H, W) uint8`."""
-    height, width = image.shape[1:]
-    if change.flip:
-        image = functional.horizontal_flip(image)
-    image = functional.adjust_brightness(image, change.brightness)
-    image = functional.adjust_contrast(image, change.contrast)
-    image = functional.adjust_saturation(image, change.saturation)
-    moved: torch.Tensor = functional.affine(
-        image,
-        angle=0.0,
-        translate=[change.right * width, change.down * height],
-        scale=change.scale,
-        shear=[0.0, 0.0],
-        interpolation=functional.InterpolationMode.BILINEAR,
-        fill=FILL,
-    )
-    return moved
+    image = torch.tensor(pixels).permute(2, 0, 1)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would reseed the GPUs as well.
+        torch.default_generator.manual_seed(seed)
+        augmented: torch.Tensor = AUGMENTATION(image)
+    return augmented.permute(1, 2, 0).numpy()

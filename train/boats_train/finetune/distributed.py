@@ -1,10 +1,9 @@
-"""Several processes that train one network together, as `torchrun` starts them, or one alone.
+"""Training in several processes started by `torchrun`.
 
-`torchrun --nproc-per-node=2 --no-python boats-train ...` starts the same command twice and tells
-each its rank. The processes meet in PyTorch's process group: NCCL between GPUs, gloo without.
+`torchrun --nproc-per-node=2 --no-python boats-train ...` starts the command twice and passes each
+process its rank. The processes communicate through NCCL on GPUs and through gloo on CPUs.
 """
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,19 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 from boats_runtime.errors import UsageError
 
 TIMEOUT = timedelta(hours=1)
-"""How long one process waits for the others, who may be decoding photos from a slow disk."""
-
-_TIMES = itertools.count()
+"""Longest wait for the other processes, which may be decoding images from a slow disk."""
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process among those that train together; by itself where nothing else is said.
+    """This process among those that train together; a single process by default.
 
     Attributes:
-        rank: This process, from 0. Rank 0 writes and prints.
-        world_size: How many there are.
-        device: Where this one computes.
+        rank: Index of this process. Rank 0 writes and prints.
+        world_size: Number of processes.
+        device: Device of this process.
     """
 
     rank: int = 0
@@ -43,10 +40,12 @@ class DistributedContext:
         return self.rank == 0
 
     def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Adds up a tensor over the processes; all of them must call this, with the same shape.
+        """Return the sum of a tensor over all processes.
+
+        All processes must call this with tensors of the same shape.
 
         Returns:
-            The sum, on the tensor's own device; with one process the tensor itself.
+            The sum on the device of the tensor; with one process the tensor itself.
         """
         if self.world_size == 1:
             return values
@@ -55,14 +54,14 @@ class DistributedContext:
         return total.to(values.device)
 
     def all_equal(self, number: int) -> bool:
-        """Says whether all processes came with the same number."""
+        """Return whether all processes pass the same number."""
         numbers = torch.zeros(self.world_size, dtype=torch.int64)
         numbers[self.rank] = number
         return len(set(self.all_reduce_sum(numbers).tolist())) == 1
 
     @contextmanager
     def rank_zero_first(self) -> Iterator[None]:
-        """Lets rank 0 do something first, like a download, that the others then find done."""
+        """Run the block in rank 0 before the other ranks, for example a download to a cache."""
         if not self.is_main:
             self.barrier()
         try:
@@ -72,30 +71,30 @@ class DistributedContext:
                 self.barrier()
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Wraps a model so that its gradients are the processes' mean; alone it stays as it is.
+        """Return the model with gradients averaged over the processes.
 
-        Its weights become those of rank 0. Buffers are not kept equal later: what is trained here
-        has none that change.
+        The weights of rank 0 are copied to the other processes. Buffers are not synchronized:
+        fine-tuning does not change any. With one process, the model itself is returned.
         """
         if self.world_size == 1:
             return model
-        on_gpu = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=on_gpu, broadcast_buffers=False)
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
 
     def barrier(self) -> None:
-        """Waits until every process has come here."""
+        """Wait until all processes have reached this call."""
         self.all_reduce_sum(torch.zeros(1))
 
 
 @contextmanager
 def join_distributed() -> Iterator[DistributedContext]:
-    """Joins the processes that `torchrun` started, until the block ends for all of them.
+    """Join the processes started by `torchrun` for the duration of the block.
 
-    Without `torchrun` nothing is joined, and the one process is rank 0 of 1. With it this process's
-    GPU becomes PyTorch's current one: a network that is moved to `cuda` in the block goes there.
+    Without `torchrun`, the process is rank 0 of 1. With it, the GPU of this process becomes the
+    current device of PyTorch.
 
     Raises:
-        UsageError: There are more processes than GPUs.
+        UsageError: If there are more processes than GPUs.
     """
     cuda = torch.cuda.is_available()
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
@@ -103,26 +102,17 @@ def join_distributed() -> Iterator[DistributedContext]:
         return
     device = torch.device("cpu")
     if cuda:
-        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= gpus:
+        local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= gpus:
             raise UsageError(
                 f"torchrun started more processes than there are GPUs: give --nproc-per-node={gpus}"
             )
-        device = torch.device("cuda", local)
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-    meeting = distributed.rendezvous("env://", timeout=TIMEOUT)  # type: ignore[attr-defined]
-    store, rank, count = next(meeting)
-    # Under a name of its own each time: the addresses of an earlier meeting are still there.
-    store = distributed.PrefixStore(f"boats-{next(_TIMES)}", store)  # type: ignore[attr-defined]
     distributed.init_process_group(
-        "nccl" if cuda else "gloo",
-        store=store,
-        rank=rank,
-        world_size=count,
-        timeout=TIMEOUT,
-        device_id=device if cuda else None,
+        "nccl" if cuda else "gloo", timeout=TIMEOUT, device_id=device if cuda else None
     )
     try:
-        yield DistributedContext(rank, count, device)
+        yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), device)
     finally:
         distributed.destroy_process_group()

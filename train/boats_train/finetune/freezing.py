@@ -1,4 +1,4 @@
-"""The blocks of a torchvision network, from its input to its features, and which of them learn."""
+"""Blocks of a torchvision backbone, and which of them are trained."""
 
 from torch import nn
 
@@ -8,18 +8,16 @@ _NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def find_blocks(backbone: nn.Module) -> list[list[nn.Module]]:
-    """Takes a network apart into its blocks.
+    """Return the blocks of a backbone from input to output, each as a list of modules.
 
-    A block is what torchvision repeats: a bottleneck of a ResNet, an inverted residual of a
-    MobileNet, a dense block, an encoder block of a ViT, a convolution of a VGG. They are found
-    by opening whatever only holds others (`Sequential`, `ModuleList`) and whatever has more than
-    half of the network's parameters. A normalisation by itself belongs to the block before it.
-
-    Returns:
-        The blocks in the order of their work, each as its modules; all of them have parameters.
+    A block is the unit that torchvision repeats: a bottleneck of a ResNet, an inverted residual of
+    a MobileNet, a dense block, an encoder block of a ViT, a convolution of a VGG. Containers
+    (`Sequential`, `ModuleList`) and modules with more than half of all parameters are opened.
+    A normalization layer outside a block belongs to the block before it. Modules without
+    parameters are left out.
     """
     blocks: list[list[nn.Module]] = []
-    for module in _open(backbone, _size(backbone)):
+    for module in _list_modules(backbone, _count_parameters(backbone)):
         if isinstance(module, _NORMS) and blocks:
             blocks[-1].append(module)
         else:
@@ -28,45 +26,45 @@ def find_blocks(backbone: nn.Module) -> list[list[nn.Module]]:
 
 
 def unfreeze(backbone: nn.Module, amount: str) -> list[nn.Module]:
-    """Lets the last blocks of a network learn and freezes all others.
+    """Make the last blocks of a backbone trainable and freeze all others.
 
     Args:
-        backbone: Its parameters' `requires_grad` is set.
-        amount: How many blocks, 1 or more, or `all`: then what belongs to no block learns too, like
-            a ViT's position embedding.
+        backbone: Network whose `requires_grad` flags are set.
+        amount: Number of blocks, 1 or more; or `all`, which includes parameters outside of blocks
+            such as the position embedding of a ViT.
 
     Returns:
-        The modules that learn.
+        The trainable modules.
 
     Raises:
-        UsageError: The network has fewer blocks.
+        UsageError: If the backbone has fewer blocks.
     """
     backbone.requires_grad_(False)
     blocks = find_blocks(backbone)
     if amount == "all":
-        learning = [backbone]
+        trainable = [backbone]
     elif 1 <= int(amount) <= len(blocks):
-        learning = [module for block in blocks[-int(amount) :] for module in block]
+        trainable = [module for block in blocks[-int(amount) :] for module in block]
     else:
         raise UsageError(
             f"--unfreeze {amount}: this backbone has blocks 1 to {len(blocks)}, or all"
         )
-    for module in learning:
+    for module in trainable:
         module.requires_grad_(True)
-    return learning
+    return trainable
 
 
-def _open(module: nn.Module, whole: int) -> list[nn.Module]:
-    found = []
+def _list_modules(module: nn.Module, total: int) -> list[nn.Module]:
+    modules = []
     for child in module.children():
-        size = _size(child)
-        holds = type(child) in (nn.Sequential, nn.ModuleList) or size > whole / 2
-        if holds and any(True for _ in child.children()):
-            found.extend(_open(child, whole))
+        size = _count_parameters(child)
+        is_container = type(child) in (nn.Sequential, nn.ModuleList) or size > total / 2
+        if is_container and any(True for _ in child.children()):
+            modules.extend(_list_modules(child, total))
         elif size:
-            found.append(child)
-    return found
+            modules.append(child)
+    return modules
 
 
-def _size(module: nn.Module) -> int:
+def _count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())

@@ -1,14 +1,13 @@
-"""Training in memory with Adam: the linear head on ready features, and the small CNN.
+"""Training in memory with Adam: the linear head on extracted features, and the small CNN.
 
 The report trained its head through a frozen backbone in training mode, so that the BatchNorm
-statistics drifted with every batch. Here the backbone stays in evaluation mode: a photo's features
-never change, are computed once, and a hundred epochs only touch a small matrix.
+statistics drifted with every batch. Here the backbone stays in evaluation mode: the features of an
+image never change and are computed once, and an epoch only updates a small matrix.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,92 +15,100 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from torch.nn.functional import cross_entropy
 
-from boats_train.finetune.loop import Epochs, Row
+from boats_train.finetune.loop import Checkpoint, EpochMetrics, TrainingLoop
 
 
 @dataclass(frozen=True)
 class ArrayDataset:
-    """What is learned from, or measured on.
+    """Inputs of a network with their classes.
 
     Attributes:
-        inputs: A network's input, one row a photo: features `(N, D) float32`, or pixels
-            `(N, H, W, 3) uint8`.
-        targets: Class indices `(N,) int64`.
+        inputs: Features (N, D) float32, or pixels (N, H, W, 3) uint8.
+        targets: Class indices, (N,) int64.
     """
 
     inputs: NDArray[Any]
     targets: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class HeadSettings:
+    """Training hyperparameters.
+
+    Attributes:
+        learning_rate: Learning rate of Adam, above 0.
+        epochs: Number of passes over the training set.
+        batch_size: Images per step.
+        seed: Seed of the order of the images and of dropout.
+    """
+
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    seed: int
+
+
 def train_in_memory(
     model: nn.Module,
     train: ArrayDataset,
     valid: ArrayDataset,
-    *,
-    rate: float,
-    epochs: int,
-    batch: int,
-    seed: int,
-    folder: Path,
-    resume: bool,
-) -> list[Row]:
-    """Trains a model in place, on the cross-entropy of its logits.
+    settings: HeadSettings,
+    checkpoint: Checkpoint | None = None,
+) -> list[EpochMetrics]:
+    """Train a model in place with the cross-entropy loss.
 
     Args:
-        model: From inputs to logits `(N, K) float32`; in evaluation mode afterwards.
-        train: What is learned.
-        valid: What is only measured.
-        rate: Adam's learning rate, above 0.
-        epochs: How often all photos are seen.
-        batch: Photos a step.
-        seed: Of the order of the photos and of dropout.
-        folder: Where `Epochs` keeps its checkpoint.
-        resume: Whether to go on from it.
+        model: Model from inputs to logits, (N, K) float32; in evaluation mode afterwards.
+        train: Training set.
+        valid: Validation set.
+        settings: Hyperparameters.
+        checkpoint: Where to save the state; None saves nothing.
 
     Returns:
-        The curves, a row an epoch.
+        Metrics of each epoch: loss and accuracy of both sets.
 
     Raises:
-        RunError: The loss is not a number any more.
+        RunError: If the loss is not finite, or the checkpoint cannot be used.
+        OutputError: If the checkpoint cannot be written.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     inputs, targets = torch.from_numpy(train.inputs), torch.from_numpy(train.targets)
 
-    def epoch(_: int) -> Row:
+    def train_epoch(_: int) -> EpochMetrics:
         model.train()
-        total, right = 0.0, 0
-        order = torch.randperm(len(targets))
-        for chosen in torch.split(order, batch):
-            logits = model(inputs[chosen])
-            loss = nn.functional.cross_entropy(logits, targets[chosen])
+        total_loss, correct = 0.0, 0
+        for batch in torch.split(torch.randperm(len(targets)), settings.batch_size):
+            logits = model(inputs[batch])
+            loss = cross_entropy(logits, targets[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += float(loss.detach()) * len(chosen)
-            right += int((logits.argmax(1) == targets[chosen]).sum())
+            total_loss += float(loss.detach()) * len(batch)
+            correct += int((logits.argmax(1) == targets[batch]).sum())
         model.eval()
-        valid_loss, valid_accuracy = _measure(model, valid, batch)
+        valid_loss, valid_accuracy = _evaluate(model, valid, settings.batch_size)
         return {
-            "train_loss": total / len(targets),
-            "train_accuracy": right / len(targets),
+            "train_loss": total_loss / len(targets),
+            "train_accuracy": correct / len(targets),
             "valid_loss": valid_loss,
             "valid_accuracy": valid_accuracy,
         }
 
-    loop = Epochs({"model": model, "optimizer": optimizer}, folder, resume=resume, seed=seed)
-    rows = loop.run(epochs, epoch, "epochs")
+    state = {"model": model, "optimizer": optimizer}
+    history = TrainingLoop(state, checkpoint, settings.seed).run(settings.epochs, train_epoch)
     model.eval()
-    return rows
+    return history
 
 
 def to_logistic_regression(layer: nn.Linear) -> LogisticRegression:
-    """Turns a linear layer, D to K, into the scikit-learn classifier of the same probabilities."""
+    """Convert a linear layer, D to K, to a scikit-learn classifier with the same probabilities."""
     weight = layer.weight.detach().double().cpu().numpy()
     bias = layer.bias.detach().double().cpu().numpy()
     classifier = LogisticRegression()
     classifier.classes_ = np.arange(len(bias))
-    if len(bias) == 2:  # scikit-learn keeps one row for two classes
+    if len(bias) == 2:  # scikit-learn stores one row for two classes
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     classifier.coef_, classifier.intercept_ = weight, bias
     classifier.n_features_in_ = weight.shape[1]
@@ -110,7 +117,7 @@ def to_logistic_regression(layer: nn.Linear) -> LogisticRegression:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Keeps PyTorch to one thread: a head's step is too small to be worth waking another."""
+    """Limit PyTorch to one thread, which is faster for the small steps of a linear head."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -119,14 +126,13 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _measure(model: nn.Module, data: ArrayDataset, batch: int) -> tuple[float, float]:
-    """Returns the mean loss and the accuracy."""
-    total, right = 0.0, 0
+def _evaluate(model: nn.Module, data: ArrayDataset, batch_size: int) -> tuple[float, float]:
+    """Return the mean loss and the accuracy."""
+    total_loss, correct = 0.0, 0
     inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
     with torch.inference_mode():
-        for chosen in torch.split(torch.arange(len(targets)), batch):
-            logits = model(inputs[chosen])
-            loss = nn.functional.cross_entropy(logits, targets[chosen], reduction="sum")
-            total += float(loss)
-            right += int((logits.argmax(1) == targets[chosen]).sum())
-    return total / len(targets), right / len(targets)
+        for batch in torch.split(torch.arange(len(targets)), batch_size):
+            logits = model(inputs[batch])
+            total_loss += float(cross_entropy(logits, targets[batch], reduction="sum"))
+            correct += int((logits.argmax(1) == targets[batch]).sum())
+    return total_loss / len(targets), correct / len(targets)

@@ -1,39 +1,39 @@
-"""Fine-tuning: the backbone's last blocks, or all of them, learn with a linear layer behind them.
+"""Fine-tuning of a backbone, or of its last blocks, together with a linear classifier.
 
-The recipe, each element with its source:
+The recipe, with the source of each element:
 
-- Photos are drawn with the square root of their class's frequency: `boats_train.finetune.sampling`.
-- They are flipped, lit and zoomed anew each time: `boats_train.finetune.augmentation`.
+- Images are sampled by the square root of the class frequency: `boats_train.finetune.sampling`.
+- Images are flipped, zoomed and changed in color at random: `boats_train.finetune.augmentation`.
 - Cross-entropy with label smoothing (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567).
-- AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), no decay on biases and
-  norms (He et al. 2019, https://arxiv.org/abs/1812.01187); the new layer learns ten times as fast
-  as the pretrained ones (Chen et al. 2015, https://arxiv.org/abs/1412.7062).
-- Linear warm-up (Goyal et al. 2017, https://arxiv.org/abs/1706.02677), then half a cosine down to
-  zero (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983), step by step.
-- BatchNorm keeps its statistics, also where it learns, as in https://keras.io/guides/transfer_learning
-  and in detection (He et al. 2016, https://arxiv.org/abs/1512.03385, appendix A): a photo's
-  features depend on no other photo, and a batch may be small or spread over processes. In random
-  weights, which come without, a few photos decide them once. Dropout and stochastic depth work in
-  the blocks that learn.
-- What is measured and kept is an exponential moving average of the weights (Polyak & Juditsky 1992;
-  Tarvainen & Valpola 2017, https://arxiv.org/abs/1703.01780) over about one epoch.
-- The epoch of the best macro-F1 on the valid photos is kept (early stopping, Prechelt 1998).
-- On CUDA in float16 with scaled losses (Micikevicius et al. 2018,
-  https://arxiv.org/abs/1710.03740); convolutions run on NHWC everywhere.
+- AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) without weight decay on biases
+  and norms (He et al. 2019, https://arxiv.org/abs/1812.01187); the learning rate of the new layer
+  is ten times that of the pretrained layers (Chen et al. 2015, https://arxiv.org/abs/1412.7062).
+- Linear warm-up (Goyal et al. 2017, https://arxiv.org/abs/1706.02677), then a cosine decay to zero
+  (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983), updated every step.
+- BatchNorm keeps its statistics, also in trained blocks, as in
+  https://keras.io/guides/transfer_learning and in detection (He et al. 2016,
+  https://arxiv.org/abs/1512.03385, appendix A): the features of an image do not depend on other
+  images, and a batch can be small or spread over processes. Random weights have no statistics;
+  these are computed once from a few images. Dropout and stochastic depth are active in the trained
+  blocks.
+- The evaluated weights are an exponential moving average (Polyak & Juditsky 1992; Tarvainen &
+  Valpola 2017, https://arxiv.org/abs/1703.01780) over about one epoch.
+- The epoch with the best macro-F1 on the validation images is used (early stopping, Prechelt 1998).
+- On CUDA, float16 with loss scaling (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740);
+  convolutions run in the channels-last format everywhere.
 
-The batch is shared among processes, and the photos drawn do not depend on their number: more GPUs
-give the same training, sooner, up to rounding and what dropout drops.
+The processes share each batch, and the sampled images do not depend on the number of processes:
+more GPUs give the same training in less time, up to rounding and the random numbers of dropout.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import nn
 
 from boats_runtime.errors import RunError
 from boats_train.finetune.distributed import DistributedContext
-from boats_train.finetune.loop import Epochs, Row
-from boats_train.finetune.trainer import Learner, Photos, Recipe
+from boats_train.finetune.loop import Checkpoint, EpochMetrics, TrainingLoop
+from boats_train.finetune.trainer import FineTuningData, FineTuningSettings, Trainer
 from boats_train.models.feature_network import FeatureNetwork
 
 PATIENCE = 10
@@ -42,64 +42,66 @@ PATIENCE = 10
 
 def fine_tune(
     network: FeatureNetwork,
-    photos: Photos,
-    recipe: Recipe,
-    *,
-    folder: Path,
-    resume: bool,
+    data: FineTuningData,
+    settings: FineTuningSettings,
+    checkpoint: Checkpoint,
     distributed: DistributedContext,
     log: Callable[[str], None],
-) -> tuple[nn.Linear, list[Row]]:
-    """Trains a network in place, with a new layer from its features to the classes.
+) -> tuple[nn.Linear, list[EpochMetrics]]:
+    """Train a network in place, together with a new layer from its features to the classes.
+
+    All processes that train together must call this.
 
     Args:
-        network: On the device to train on; in evaluation mode afterwards, with the averaged weights
-            of the best epoch, the same in every process.
-        photos: To learn from and to measure on.
-        recipe: How.
-        folder: Where `Epochs` keeps its checkpoint.
-        resume: Whether to go on from it.
-        distributed: This process among those that train together, each of which calls this.
-        log: Takes a line about what goes on; called in rank 0 only.
+        network: Network on the training device. Afterwards it is in evaluation mode, with the
+            averaged weights of the best epoch, equal in all processes.
+        data: Training and validation images.
+        settings: Hyperparameters.
+        checkpoint: Where to save the state.
+        distributed: This process and the number of processes.
+        log: Function that prints a message; called in rank 0 only.
 
     Returns:
-        The layer, D to K, of the best epoch; and the curves, a row an epoch: `train_loss` and
-        `train_accuracy` on the changed photos, `valid_loss`, `valid_accuracy` and `valid_macro_f1`
-        of the averaged weights, and `rate`, the backbone's last one. Both losses are smoothed.
+        The layer of the best epoch, D to K, and the metrics of each epoch: `train_loss` and
+        `train_accuracy` on augmented images, `rate`, the last learning rate of the backbone, and
+        `valid_loss`, `valid_accuracy` and `valid_macro_f1` of the averaged weights. Both losses use
+        label smoothing.
 
     Raises:
-        UsageError: The backbone has fewer blocks, or the batch can't be shared evenly.
-        DataError: A photo can't be decoded any more.
-        RunError: The loss is not a number any more, or the checkpoint is of no use.
-        OutputError: The checkpoint can't be written.
+        UsageError: If the backbone has fewer blocks, or the processes cannot share a batch evenly.
+        DataError: If an image cannot be decoded any more.
+        RunError: If the loss is not finite, or the checkpoint cannot be used.
+        OutputError: If the checkpoint cannot be written.
     """
-    learner = Learner(network, photos, recipe, distributed)
-    epochs = Epochs(learner.parts, folder, resume=resume, seed=recipe.seed, rank=distributed.rank)
-    if not distributed.all_equal(len(epochs.rows)):
-        raise RunError(f"{folder}: not every process finds the same checkpoint there")
-    if distributed.is_main:
-        log(learner.describe())
-
-    def epoch(number: int) -> Row:
-        row = learner.learn(number)
-        measured, row["valid_loss"] = learner.measure()
-        row |= {"valid_accuracy": measured.accuracy, "valid_macro_f1": measured.macro_f1}
-        best = measured.macro_f1 > max(
-            (earlier["valid_macro_f1"] for earlier in epochs.rows), default=-1.0
+    trainer = Trainer(network, data, settings, distributed)
+    loop = TrainingLoop(trainer.state, checkpoint, settings.seed, distributed.rank)
+    if not distributed.all_equal(len(loop.history)):
+        raise RunError(
+            f"{checkpoint.folder}: the processes read different checkpoints; use a folder that "
+            "all of them share, or train again without --resume"
         )
-        if best:
-            learner.keep()
+    if distributed.is_main:
+        log(trainer.describe())
+
+    def train_epoch(number: int) -> EpochMetrics:
+        metrics = trainer.train_epoch(number)
+        valid, metrics["valid_loss"] = trainer.evaluate()
+        metrics |= {"valid_accuracy": valid.accuracy, "valid_macro_f1": valid.macro_f1}
+        best_so_far = max((epoch["valid_macro_f1"] for epoch in loop.history), default=-1.0)
+        improved = valid.macro_f1 > best_so_far
+        if improved:
+            trainer.save_best()
         if distributed.is_main:
             log(
-                f"epoch {number}: train loss {row['train_loss']:.3f}, "
-                f"valid macro-F1 {measured.macro_f1:.3f}{', the best so far' if best else ''}"
+                f"epoch {number}: train loss {metrics['train_loss']:.3f}, "
+                f"valid macro-F1 {valid.macro_f1:.3f}{', the best so far' if improved else ''}"
             )
-        return row
+        return metrics
 
-    rows = epochs.run(recipe.epochs, epoch, "epochs", _out_of_patience)
-    return learner.finish(), rows
+    history = loop.run(settings.epochs, train_epoch, _has_stopped_improving)
+    return trainer.load_best(), history
 
 
-def _out_of_patience(rows: list[Row]) -> bool:
-    scores = [row["valid_macro_f1"] for row in rows]
+def _has_stopped_improving(history: list[EpochMetrics]) -> bool:
+    scores = [epoch["valid_macro_f1"] for epoch in history]
     return len(scores) - 1 - scores.index(max(scores)) >= PATIENCE

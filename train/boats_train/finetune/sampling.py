@@ -1,96 +1,146 @@
-"""Which photos an epoch of fine-tuning sees, and their pixels in batches."""
+"""Sampling and loading of images for fine-tuning."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from boats_data.dataset import LabeledImages
-from boats_runtime.errors import DataError
+from boats_runtime.cpu import granted_cpus
+from boats_runtime.errors import DataError, ImageError
 from boats_runtime.preprocessing import Preprocessing
-from boats_train.features.extraction import Pixels, decode_images
+from boats_train.features.extraction import decode_images
+from boats_train.finetune.augmentation import augment
 from boats_train.finetune.distributed import DistributedContext
+from boats_train.finetune.loop import derive_seed
+
+SAMPLING, AUGMENTATION = 1, 2
+"""Last component of the seeds, so that sampling and augmentation use different random numbers."""
+
+Key = tuple[int, int | None]
+"""Index of an image and the seed of its augmentation; None leaves the image unchanged."""
+
+Sample = tuple[NDArray[np.uint8], np.int64]
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def keep_readable(
-    split: LabeledImages, preprocessing: Preprocessing, distributed: DistributedContext
+    images: LabeledImages, preprocessing: Preprocessing, distributed: DistributedContext
 ) -> LabeledImages:
-    """Decodes each photo once and returns the split without those that can't be.
+    """Return the images that can be decoded; each process decodes its share of them once.
 
-    Every epoch of every process then has the same photos, and none waits for a batch that another
-    could not fill. The processes share the work.
+    All epochs in all processes then have the same images, and no process waits for a batch that
+    another process cannot fill.
     """
-    own = range(distributed.rank, len(split.paths), distributed.world_size)
-    found = torch.zeros(len(split.paths), dtype=torch.int64)
-    for index, _ in decode_images(preprocessing, [split.paths[place] for place in own]):
-        found[own[index]] = 1
-    kept = distributed.all_reduce_sum(found).nonzero().flatten().tolist()
-    return LabeledImages(tuple(split.paths[index] for index in kept), split.targets[kept])
+    share = range(distributed.rank, len(images.paths), distributed.world_size)
+    readable = torch.zeros(len(images.paths), dtype=torch.int64)
+    for index, _ in decode_images(preprocessing, [images.paths[position] for position in share]):
+        readable[share[index]] = 1
+    indices = distributed.all_reduce_sum(readable).nonzero().flatten().tolist()
+    return LabeledImages(tuple(images.paths[index] for index in indices), images.targets[indices])
 
 
-def draw_photos(targets: NDArray[np.int64], count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Draws the photos of an epoch, rare classes more often than they occur.
+class EpochSampler:
+    """Images that one process draws in an epoch, each with the seed of its augmentation.
 
-    A class of n photos is drawn in proportion to the square root of n: half-way, on a log scale,
-    between photos drawn alike and classes drawn alike (Mahajan et al. 2018,
+    A class of n images is drawn in proportion to the square root of n: half-way, on a log scale,
+    between sampling images and sampling classes uniformly (Mahajan et al. 2018,
     https://arxiv.org/abs/1805.00932; q = 1/2 in Kang et al. 2020,
-    https://arxiv.org/abs/1910.09217). Drawing classes alike would show the few photos of a rare
-    class dozens of times an epoch, to be learned by heart. Every photo is drawn as often as that
-    makes it on average, rounded down or up (systematic sampling, Madow 1949).
+    https://arxiv.org/abs/1910.09217). Sampling classes uniformly would show the few images of a
+    rare class dozens of times an epoch, and the network would memorize them.
+
+    All processes draw from the same order, which does not depend on their number.
 
     Args:
-        targets: Class indices `(N,) int64`, N at least 1.
-        count: How many to draw; more than N draws some again.
-        seed: Of the training.
-        epoch: From 1; each has an order of its own.
+        targets: Class indices, (N,) int64, N at least 1.
+        count: Number of images in an epoch over all processes.
+        seed: Seed of the training.
+        distributed: This process and the number of processes.
 
-    Returns:
-        Indices `(count,) int64` into the targets, in random order.
+    Attributes:
+        epoch: Number of the epoch to draw; each epoch has a different order.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, epoch)))
-    weights = 1 / np.sqrt(np.bincount(targets)[targets])
-    order = rng.permutation(len(targets))
-    reach = np.cumsum(weights[order])
-    marks = (np.arange(count) + rng.random()) / count * reach[-1]
-    # Rounding may put the last mark on the end itself.
-    places = np.minimum(np.searchsorted(reach, marks, side="right"), len(targets) - 1)
-    drawn: NDArray[np.int64] = rng.permutation(order[places])
-    return drawn
+
+    def __init__(
+        self, targets: NDArray[np.int64], count: int, seed: int, distributed: DistributedContext
+    ) -> None:
+        self._weights = (1 / np.sqrt(np.bincount(targets)[targets])).tolist()
+        self._count, self._seed = count, seed
+        self._share = range(distributed.rank, count, distributed.world_size)
+        self.epoch = 1
+
+    def __iter__(self) -> Iterator[Key]:
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, self.epoch, 0, SAMPLING))
+        order = list(WeightedRandomSampler(self._weights, self._count, generator=generator))
+        for position in self._share:
+            yield order[position], derive_seed(self._seed, self.epoch, position, AUGMENTATION)
 
 
-def load_batches(
-    preprocessing: Preprocessing, paths: Sequence[Path], batch: int
-) -> Iterator[Pixels]:
-    """Yields the pixels `(B, H, W, 3) uint8` of batches of photos, decoded one batch ahead.
+class ImageLoader:
+    """Batches of images, decoded and augmented in worker processes.
 
     Args:
-        preprocessing: Makes the pixels.
-        paths: The photos; one may occur more than once.
-        batch: B, less only in the last.
-
-    Raises:
-        DataError: A photo can't be decoded.
+        images: Images and their classes.
+        preprocessing: Preprocessing of the network.
+        sampler: Keys of the images in order.
+        batch_size: Images in a batch; the last batch can be smaller.
+        world_size: Number of training processes that share the CPUs.
     """
-    photos = decode_images(preprocessing, paths)
 
-    def load(start: int) -> Pixels:
-        wanted = min(batch, len(paths) - start)
-        found = dict(islice(photos, wanted))
-        for index in range(start, start + wanted):
-            if index not in found:
-                raise DataError(f"{paths[index]}: could be read at first and can't be any more")
-        return np.stack(list(found.values()))
+    def __init__(
+        self,
+        images: LabeledImages,
+        preprocessing: Preprocessing,
+        sampler: Iterable[Key],
+        batch_size: int,
+        world_size: int = 1,
+    ) -> None:
+        workers = granted_cpus() // world_size
+        self._loader = DataLoader(
+            _ImageDataset(images, preprocessing),
+            batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_collate,
+            # The default would draw from the global generator, which dropout uses.
+            generator=torch.Generator(),
+        )
 
-    waiting: deque[Future[Pixels]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
-        for start in range(0, len(paths), batch):
-            waiting.append(pool.submit(load, start))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        if waiting:
-            yield waiting.popleft().result()
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield pixels, (B, H, W, 3) uint8, and class indices, (B,) int64.
+
+        Raises:
+            DataError: If an image cannot be decoded.
+        """
+        for batch in self._loader:
+            if isinstance(batch, DataError):
+                raise batch
+            pixels, targets = batch
+            yield torch.from_numpy(pixels), torch.from_numpy(targets)
+
+
+class _ImageDataset(Dataset[Sample | DataError]):
+    def __init__(self, images: LabeledImages, preprocessing: Preprocessing) -> None:
+        self._images, self._preprocessing = images, preprocessing
+
+    def __getitem__(self, key: Key) -> Sample | DataError:
+        index, seed = key
+        path = self._images.paths[index]
+        try:
+            pixels = self._preprocessing.read(path)
+        except ImageError as error:
+            # Returned, not raised: DataLoader would add the traceback of the worker.
+            return DataError(f"{path}: was readable when the training started, but now: {error}")
+        return pixels if seed is None else augment(pixels, seed), self._images.targets[index]
+
+
+def _collate(samples: Sequence[Sample | DataError]) -> Batch | DataError:
+    """Return arrays; tensors would need shared memory, of which containers often have little."""
+    errors = [sample for sample in samples if isinstance(sample, DataError)]
+    if errors:
+        return errors[0]
+    pixels, targets = zip(*samples, strict=True)
+    return np.stack(pixels), np.asarray(targets)

@@ -166,7 +166,7 @@ class Trainer:
         sums = torch.zeros(2, device=self._device)
         learning_rate = 0.0
         for pixels, targets in self._train_loader:
-            learning_rate = self._scheduler.get_last_lr()[0]
+            learning_rate = float(self._scheduler.get_last_lr()[0])
             sums += self._step(pixels.to(self._device), targets.to(self._device))
         batches = self._steps * self._distributed.world_size
         loss, accuracy = (self._distributed.all_reduce_sum(sums) / batches).tolist()
@@ -177,7 +177,7 @@ class Trainer:
         valid = self._data.valid
         predictions = torch.zeros(len(valid.paths), dtype=torch.int64)
         total_loss = torch.zeros(1)
-        batches = torch.tensor(self._valid_indices).split(self._share)
+        batches = torch.split(torch.tensor(self._valid_indices), self._share)
         self._averaged.eval()
         with torch.inference_mode(), self._autocast:
             for indices, (pixels, targets) in zip(batches, self._valid_loader, strict=False):
