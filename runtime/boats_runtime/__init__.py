@@ -1,22 +1,23 @@
-"""Light runtime of boats: photo in, label and score out, on ONNX Runtime.
+"""Light runtime of boats: classify images with an exported model on ONNX Runtime.
 
-Importing this package costs nothing: NumPy, Pillow and ONNX Runtime are imported by the modules
-that use them, when they are first used.
+Importing this package is cheap: NumPy, Pillow and ONNX Runtime are imported on first use.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from boats_runtime.classifier import Classifier, Prediction, Score
+    from boats_runtime.classifier import Classifier
+    from boats_runtime.prediction import Failure, Prediction, Score
 
-__all__ = ["Classifier", "Prediction", "Score", "__version__"]
+__all__ = ["Classifier", "Failure", "Prediction", "Score", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:
-    if name in ("Classifier", "Prediction", "Score"):
-        from boats_runtime import classifier  # noqa: PLC0415
-
-        return getattr(classifier, name)
+    if name == "Classifier":
+        return import_module("boats_runtime.classifier").Classifier
+    if name in ("Failure", "Prediction", "Score"):
+        return getattr(import_module("boats_runtime.prediction"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

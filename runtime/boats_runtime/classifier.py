@@ -1,13 +1,12 @@
-"""An exported model, ready to classify photos: `Classifier("boats.onnx").predict("photo.jpg")`."""
+"""Image classification with an exported model: `Classifier("boats.onnx").predict("image.jpg")`."""
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,86 +15,52 @@ from PIL import Image
 from boats_runtime.cpu import cpu_flags, saturates
 from boats_runtime.errors import ImageError, ModelError, UsageError, first_line
 from boats_runtime.model.file import read_model
+from boats_runtime.prediction import Failure, ImageInput, ImageSource, Outcome, Prediction, Score
 from boats_runtime.prefetch import prefetch_batches
 from boats_runtime.providers.session import Threads, open_session, warm_up
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "label")
 FEATURES = "features"
-"""A further output of files that were exported with `--with-features`."""
+"""Additional output of files exported with `--with-features`."""
 
-BATCH = 4
-"""Most photos that go through the network together on a CPU, where the file leaves it open: more
-take memory and no less time."""
+CPU_BATCH_SIZE = 4
+"""Batch size on CPUs if the file has a dynamic one: larger batches need more memory and are not
+faster."""
 
-ACCELERATOR_BATCH = 16
-"""The same on other providers, which are only busy with many."""
-
-Item = TypeVar("Item")
-Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A label and its probability, 0 to 1."""
-
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one photo.
-
-    Attributes:
-        top: All classes, the likeliest first.
-        latency_ms: From pixels to probabilities, without decoding, in milliseconds: of a batch,
-            each photo has its share.
-    """
-
-    top: tuple[Score, ...]
-    latency_ms: float
-
-    @property
-    def label(self) -> str:
-        """The likeliest class."""
-        return self.top[0].label
-
-    @property
-    def score(self) -> float:
-        """The probability of the likeliest class, 0 to 1."""
-        return self.top[0].score
+ACCELERATOR_BATCH_SIZE = 16
+"""Batch size on other providers, which need large batches to be fully used."""
 
 
 class Classifier:
-    """An exported model on a proved provider.
+    """An exported model in an ONNX Runtime session on a verified provider.
 
-    Its methods may be called from many threads at once. It is a context manager, too: leaving it
-    lets go of the model's memory.
+    Methods are thread-safe. Leaving the context manager frees the memory of the model.
 
     Args:
-        model: A file written by `boats-export`.
-        provider: `auto`, or the name of one in `boats_runtime.providers.session.PROVIDERS`.
-        threads: That work on one photo or batch; None for as many as this process may keep busy.
-        spin: Whether idle threads of the CPU keep their cores for a while rather than sleep. A
-            single run is quicker for it; a service beside others is a bad neighbour.
+        model: File written by `boats-export`.
+        provider: `auto` or a key of `boats_runtime.providers.session.PROVIDERS`.
+        threads: Number of threads that run the model; None for the number of CPUs available to
+            this process.
+        spin: Whether idle threads of the CPU provider keep spinning for a while. It reduces the
+            latency of single calls, but takes CPU time from other processes.
 
     Attributes:
-        metadata: What the file says of itself.
-        provider: The provider that runs it.
-        selection_reason: Why that one.
-        nodes: How many nodes each provider runs, by ONNX Runtime's names; empty on the CPU.
-        batch: Most photos that go through the network together.
+        metadata: Metadata of the file.
+        provider: Provider that runs the model.
+        selection_reason: Reason for the choice of the provider.
+        nodes: Number of nodes by ONNX Runtime's provider name; empty on the CPU.
+        batch: Maximum number of images in one run of the model.
 
     Raises:
-        ModelError: The file is missing, was not written by `boats-export`, or holds what a model
-            of boats does not hold.
-        UsageError: No provider is called that.
-        ProviderError: The provider is not there or does not run this model.
+        ModelError: If the file is missing, was not written by `boats-export`, or has unexpected
+            content.
+        UsageError: If the name of the provider is unknown.
+        ProviderError: If the provider is not available or cannot run the model.
 
     Examples:
         >>> with Classifier("boats.onnx", provider="cpu") as classifier:
-        ...     prediction = classifier.predict("photo.jpg")
+        ...     prediction = classifier.predict("image.jpg")
         >>> prediction.label
         'topa'
     """
@@ -113,7 +78,7 @@ class Classifier:
         self.metadata = file.metadata
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(open_session, file.content, provider, Threads(threads, spin))
-            # Meanwhile: what a first photo needs as well.
+            # Work that the first image needs, done while the session opens.
             file.verify_digest()
             Image.preinit()
             try:
@@ -125,114 +90,122 @@ class Classifier:
         self.provider = active.provider
         self.selection_reason = active.reason
         self.nodes = active.nodes
-        self.batch = self._fixed or (BATCH if self.provider == "cpu" else ACCELERATOR_BATCH)
+        default_batch = CPU_BATCH_SIZE if self.provider == "cpu" else ACCELERATOR_BATCH_SIZE
+        self.batch = self._fixed_batch or default_batch
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the model; nothing can be predicted any more."""
+        """Free the memory of the model; later predictions raise `UsageError`."""
         self._session = None
 
     def warm_up(self) -> None:
-        """Runs the model once on a black photo, so that the first real one takes no longer."""
+        """Run the model once on a black image, so that the first prediction is not slower."""
         warm_up(self._open_session())
 
     @property
-    def caution(self) -> str:
-        """What is to be said of running this file here; empty if there is nothing."""
-        part: Any = self.metadata.provenance
+    def compatibility_warning(self) -> str:
+        """Warning about running this file on this machine; empty if there is none."""
+        target: Any = self.metadata.provenance
         for key in ("proof", "quantization", "target"):
-            part = part.get(key) if isinstance(part, Mapping) else None
-        if self.provider != "cpu" or part != "vnni":
+            target = target.get(key) if isinstance(target, Mapping) else None
+        if self.provider != "cpu" or target != "vnni":
             return ""
         if not saturates(cpu_flags(), platform.machine()):
             return ""
         return (
-            "this int8 file was made for CPUs that add up 8-bit products exactly, and this one "
-            "does not: its scores may be others; export it with --target any"
+            "this int8 file was exported for CPUs with exact 8-bit sums, and this CPU may "
+            "saturate them: scores can differ; export the model with --target any"
         )
 
-    def predict(self, photo: Photo) -> Prediction:
-        """Classifies one photo.
+    @property
+    def caution(self) -> str:
+        """Deprecated name of `compatibility_warning`."""
+        return self.compatibility_warning
+
+    @property
+    def provider_reason(self) -> str:
+        """Deprecated name of `selection_reason`."""
+        return self.selection_reason
+
+    def predict(self, image: ImageSource) -> Prediction:
+        """Classify one image.
 
         Args:
-            photo: A file's path, the bytes of one, an image that Pillow decoded, or `(height,
-                width, 3) uint8` RGB pixels of any size.
+            image: Path of a file, content of a file, image decoded by Pillow, or `(height, width,
+                3) uint8` RGB pixels of any size.
 
         Raises:
-            ImageError: The photo can't be decoded.
+            ImageError: If the image cannot be decoded.
         """
-        return self.classify(self.prepare(photo)[np.newaxis])[0]
+        (prediction,) = self.classify(self.prepare(image)[np.newaxis])
+        return replace(prediction, name=_get_name(image))
 
-    def predict_many(self, photos: Iterable[Photo]) -> Iterator[Prediction | ImageError]:
-        """Classifies photos, decoding ahead; those that are ready go through the network together.
+    def predict_many(
+        self, images: Iterable[ImageSource | ImageInput | Failure]
+    ) -> Iterator[Outcome]:
+        """Classify a stream of images in batches, decoding ahead.
 
         Args:
-            photos: As in `predict`; taken a few batches ahead of the one asked for, so they may be
-                endless.
+            images: Images as in `predict`, with or without a name; a `Failure` is passed through.
+                The stream may be infinite: at most a few batches are read ahead.
 
         Yields:
-            For each photo, in order, its prediction, or why it can't be decoded.
+            One result per image, in order: its prediction, or a `Failure` if it cannot be decoded.
 
         Examples:
             >>> classifier = Classifier("boats.onnx", provider="cpu")
-            >>> for outcome in classifier.predict_many(["photo.jpg", "missing.jpg"]):
+            >>> for outcome in classifier.predict_many(["image.jpg", "missing.jpg"]):
             ...     print(outcome if isinstance(outcome, Exception) else outcome.label)
             topa
-            can't be read: No such file or directory
-        """
-        for _, outcome in self.predict_each(photos, lambda photo: photo):
-            yield outcome
-
-    def predict_each(
-        self, items: Iterable[Item], photo_of: Callable[[Item], Photo]
-    ) -> Iterator[tuple[Item, Prediction | ImageError]]:
-        """Classifies the photos of items as `predict_many` does, and yields each with its item.
-
-        Args:
-            items: Whatever comes with a photo.
-            photo_of: Gives an item's photo; called in threads, may raise `ImageError`.
+            cannot be read: No such file or directory
         """
 
-        def prepare(item: Item) -> tuple[Item, NDArray[np.uint8] | ImageError]:
+        def decode(
+            item: ImageSource | ImageInput | Failure,
+        ) -> tuple[str, NDArray[np.uint8]] | Failure:
+            if isinstance(item, Failure):
+                return item
+            if not isinstance(item, ImageInput):
+                item = ImageInput(_get_name(item), item)
             try:
-                return item, self.prepare(photo_of(item))
+                return item.name, self.prepare(item.image)
             except ImageError as error:
-                return item, error
+                return Failure(str(error), item.name)
 
-        # Twice a batch: while one runs, the next one fills.
-        for batch in prefetch_batches(prepare, items, 2 * self.batch, self.batch):
-            ready = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
-            predictions = iter(self.classify(np.stack(ready)) if ready else ())
-            for item, pixels in batch:
-                yield item, pixels if isinstance(pixels, ImageError) else next(predictions)
+        # While one batch runs, the next one fills.
+        for batch in prefetch_batches(decode, images, 2 * self.batch, self.batch):
+            decoded = [item[1] for item in batch if not isinstance(item, Failure)]
+            predictions = iter(self.classify(np.stack(decoded)) if decoded else ())
+            for item in batch:
+                if isinstance(item, Failure):
+                    yield item
+                else:
+                    yield replace(next(predictions), name=item[0])
 
-    def prepare(self, photo: Photo) -> NDArray[np.uint8]:
-        """Returns the network's input `(height, width, 3) uint8` of a photo, as `predict` does.
+    def prepare(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Return the network input `(height, width, 3) uint8` of an image.
 
         Raises:
-            ImageError: The photo can't be decoded.
+            ImageError: If the image cannot be decoded.
         """
         preprocessing = self.metadata.preprocessing
-        if isinstance(photo, Image.Image):
-            return preprocessing.apply(photo)
-        if not isinstance(photo, np.ndarray):
-            return preprocessing.read(Path(photo) if isinstance(photo, str) else photo)
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
-            raise ImageError(f"{photo.dtype} pixels {photo.shape} are not (height, width, 3) uint8")
-        return preprocessing.apply(Image.fromarray(photo))
+        if isinstance(image, Image.Image):
+            return preprocessing.apply(image)
+        if not isinstance(image, np.ndarray):
+            return preprocessing.read(Path(image) if isinstance(image, str) else image)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ImageError(
+                f"expected pixels (height, width, 3) uint8, got {image.shape} {image.dtype}"
+            )
+        return preprocessing.apply(Image.fromarray(image))
 
     def classify(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
-        """Classifies what `prepare` returned, `(N, height, width, 3) uint8`."""
+        """Classify `(N, height, width, 3) uint8` results of `prepare`."""
         started = time.perf_counter()
         probabilities, labels = self.run(pixels)
         latency_ms = (time.perf_counter() - started) * 1000 / max(1, len(pixels))
@@ -241,31 +214,31 @@ class Classifier:
     def rank(
         self, probabilities: NDArray[np.float32], labels: NDArray[np.int64], latency_ms: float
     ) -> list[Prediction]:
-        """Puts names to what `run` returned, and the likeliest classes first."""
+        """Return the outputs of `run` as predictions, classes by decreasing probability."""
         orders = np.argsort(-probabilities, axis=1, kind="stable")
         names = self.metadata.labels
         predictions = []
         for row, order, label in zip(probabilities, orders, labels, strict=True):
-            # The file's own label leads, also where two probabilities are equal.
+            # The label output of the model comes first, also if two probabilities are equal.
             ranked = [int(label), *(int(index) for index in order if index != label)]
             top = tuple(Score(names[index], float(row[index])) for index in ranked)
             predictions.append(Prediction(top, latency_ms))
         return predictions
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Runs the model on ready pixels.
+        """Run the model on prepared images.
 
         Args:
-            pixels: `(N, height, width, 3) uint8` RGB, as `Preprocessing.apply` makes them.
+            pixels: `(N, height, width, 3) uint8` RGB, results of `Preprocessing.apply`.
 
         Returns:
-            Probabilities `(N, K) float32`, and indices into `metadata.labels` `(N,) int64`.
+            Probabilities `(N, K) float32` and indices into `metadata.labels` `(N,) int64`.
 
         Raises:
-            UsageError: The pixels are not such, or this classifier is closed.
-            ModelError: The model fails on them, or gives what no classifier gives.
+            UsageError: If the shape or type of the pixels is wrong, or the classifier is closed.
+            ModelError: If the model fails or its outputs are invalid.
         """
-        probabilities, labels = self._ask(pixels, OUTPUTS)
+        probabilities, labels = self._run_session(pixels, OUTPUTS)
         count, classes = len(pixels), len(self.metadata.labels)
         if (
             probabilities.shape != (count, classes)
@@ -273,77 +246,88 @@ class Classifier:
             or not np.isfinite(probabilities).all()
             or not ((labels >= 0) & (labels < classes)).all()
         ):
-            raise ModelError("the model gives no probabilities or labels: export it again")
+            raise ModelError("the model outputs invalid probabilities or labels: export it again")
         return probabilities, labels
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns the features `(N, D) float32` of ready pixels, which are as in `run`.
+        """Return the features `(N, D) float32` of prepared images, which are as in `run`.
 
         Raises:
-            UsageError: The file was not exported with its features; else as in `run`.
-            ModelError: As in `run`.
+            UsageError: If the file was exported without its features, or as in `run`.
+            ModelError: If the model fails.
         """
         if not self._has_features:
-            raise UsageError("this model gives no features: export it with --with-features")
-        (features,) = self._ask(pixels, (FEATURES,))
+            raise UsageError("the model has no features output: export it with --with-features")
+        (features,) = self._run_session(pixels, (FEATURES,))
         return features
 
-    def _ask(self, pixels: NDArray[np.uint8], names: tuple[str, ...]) -> list[NDArray[Any]]:
+    def _run_session(
+        self, pixels: NDArray[np.uint8], outputs: tuple[str, ...]
+    ) -> list[NDArray[Any]]:
         size = self.metadata.preprocessing
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (size.height, size.width, 3):
             raise UsageError(
-                f"{pixels.dtype} pixels {pixels.shape} are not "
-                f"(N, {size.height}, {size.width}, 3) uint8"
+                f"expected pixels (N, {size.height}, {size.width}, 3) uint8, "
+                f"got {pixels.shape} {pixels.dtype}"
             )
         session = self._open_session()
-        count, batch = len(pixels), self._fixed
+        count, batch = len(pixels), self._fixed_batch
         if batch is None and self.provider != "cpu" and count > 1:
-            # Accelerators prepare themselves for each new shape: they get to see two of them.
+            # Accelerators compile for each new shape: limit them to two batch sizes.
             batch = self.batch
         try:
             if batch is None:
-                return list(session.run(list(names), {INPUT: pixels}))
-            # What the last batch lacks is filled up with black.
+                return list(session.run(list(outputs), {INPUT: pixels}))
+            # Pad the last batch with black images.
             runs = -(-count // batch) or 1
-            filled = np.zeros((runs * batch, *pixels.shape[1:]), np.uint8)
-            filled[:count] = pixels
+            padded = np.zeros((runs * batch, *pixels.shape[1:]), np.uint8)
+            padded[:count] = pixels
             parts = [
-                session.run(list(names), {INPUT: filled[start : start + batch]})
-                for start in range(0, len(filled), batch)
+                session.run(list(outputs), {INPUT: padded[start : start + batch]})
+                for start in range(0, len(padded), batch)
             ]
             return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
         except Exception as error:
             raise ModelError(f"the model fails on this input: {first_line(error)}") from error
 
     def _open_session(self) -> Any:
-        session = self._session  # taken once: another thread may close this classifier meanwhile
+        session = self._session  # read once: another thread may close the classifier
         if session is None:
             raise UsageError("this classifier is closed")
         return session
 
     def _check_interface(self) -> None:
         size = self.metadata.preprocessing
-        inputs = [_signature(node) for node in self._session.get_inputs()]
-        self._fixed = inputs[0][2][0] if len(inputs) == 1 and inputs[0][2] else None
-        expected_input = (INPUT, "tensor(uint8)", [self._fixed, size.height, size.width, 3])
-        if inputs != [expected_input] or self._fixed == 0:
-            raise ModelError(f"its input is not {INPUT} (N, {size.height}, {size.width}, 3) uint8")
-        outputs = {node.name: _signature(node) for node in self._session.get_outputs()}
-        _, kind, shape = outputs.pop(FEATURES, ("", "tensor(float)", [self._fixed, 0]))
-        self._has_features = shape != [self._fixed, 0]
+        inputs = [_get_signature(node) for node in self._session.get_inputs()]
+        batch = inputs[0][2][0] if len(inputs) == 1 and inputs[0][2] else None
+        if batch == 0 or inputs != [(INPUT, "tensor(uint8)", [batch, size.height, size.width, 3])]:
+            raise ModelError(
+                f"expected one input {INPUT} (N, {size.height}, {size.width}, 3) uint8"
+            )
+        self._fixed_batch = batch
+        outputs = {node.name: _get_signature(node) for node in self._session.get_outputs()}
+        features = outputs.pop(FEATURES, None)
+        self._has_features = features is not None
         classes = len(self.metadata.labels)
         probabilities, label = OUTPUTS
         expected = [
-            (label, "tensor(int64)", [self._fixed]),
-            (probabilities, "tensor(float)", [self._fixed, classes]),
+            (label, "tensor(int64)", [batch]),
+            (probabilities, "tensor(float)", [batch, classes]),
         ]
-        if sorted(outputs.values()) != expected or (kind, len(shape)) != ("tensor(float)", 2):
+        valid_features = features is None or (
+            features[1] == "tensor(float)" and len(features[2]) == 2
+        )
+        if sorted(outputs.values()) != expected or not valid_features:
             raise ModelError(
-                f"its outputs are not probabilities (N, {classes}) float32 and label (N,) int64"
+                f"expected outputs probabilities (N, {classes}) float32 and label (N,) int64"
             )
 
 
-def _signature(node: Any) -> tuple[str, str, list[int | None]]:
-    """Returns a value's name, type and shape; None for a side that is not fixed."""
-    shape = [side if isinstance(side, int) else None for side in node.shape]
+def _get_name(image: ImageSource) -> str:
+    return str(image) if isinstance(image, str | Path) else ""
+
+
+def _get_signature(node: Any) -> tuple[str, str, list[int | None]]:
+    """Return the name, type and shape of an input or output; None for a dynamic size."""
+    shape = [size if isinstance(size, int) else None for size in node.shape]
     return node.name, node.type, shape

@@ -1,4 +1,4 @@
-"""What the commands share: errors become one line and an exit code, missing extras are named."""
+"""Shared parts of the commands: application, log, exit codes and checks for extras."""
 
 import gc
 import importlib.util
@@ -18,7 +18,7 @@ from boats_runtime.errors import BoatsError, OutputError, UsageError
 INTERRUPTED = 130
 
 Log = Callable[[str], None]
-"""Takes one line about the progress of a command."""
+"""Function that prints one line about the progress of a command."""
 
 
 def create_log(command: str) -> Log:
@@ -31,9 +31,9 @@ def create_log(command: str) -> Log:
 
 
 def create_app(command: str) -> typer.Typer:
-    """Makes the Typer application of a command.
+    """Return a Typer application.
 
-    Every option can also be given by an environment variable: `BOATS_TRAIN_SEED` is `--seed` of
+    Each option can also be set by an environment variable: `BOATS_TRAIN_SEED` sets `--seed` of
     `boats-train`.
     """
     return typer.Typer(
@@ -48,16 +48,16 @@ def create_app(command: str) -> typer.Typer:
 
 
 def run_app(app: typer.Typer, command: str) -> NoReturn:
-    """Runs a command to its exit code; the user's mistakes end in one line on stderr.
+    """Run a command and exit; print an error as one line on stderr.
 
-    A `BoatsError` exits with its own code, a failed read or write with that of `OutputError`, an
-    interrupt with 130; a closed pipe ends quietly, as `head` expects.
+    The exit code is that of a `BoatsError`, that of `OutputError` if reading or writing fails, 130
+    after an interrupt, and 0 if the reader of a pipe closes it, such as `head`.
     """
-    # Asked to stop by a supervisor, a command cleans up as it does after Ctrl-C.
+    # SIGTERM, sent by process supervisors, interrupts a command like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Pillow warns of what `decode` reports as the photo's own error.
+    # Pillow also warns of damage that `decode` reports as an error of the image.
     warnings.filterwarnings("ignore", module="PIL")
-    # A file's name need not be text in the terminal's encoding.
+    # File names can contain characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -65,7 +65,7 @@ def run_app(app: typer.Typer, command: str) -> NoReturn:
     except BoatsError as error:
         _fail(command, str(error), error.exit_code)
     except SystemExit as stop:
-        # Typer has met a closed pipe and an interrupt before this function can.
+        # Typer turns a closed pipe and an interrupt into SystemExit.
         if isinstance(stop.__context__, BrokenPipeError):
             sys.exit(0)
         if stop.code == INTERRUPTED:
@@ -79,17 +79,17 @@ def run_app(app: typer.Typer, command: str) -> NoReturn:
     sys.exit(0)
 
 
-def wait_passively() -> None:
-    """Lets OpenMP's threads sleep while they wait; to be called before PyTorch is imported.
+def set_passive_openmp() -> None:
+    """Make idle OpenMP threads sleep; call it before PyTorch is imported.
 
-    They spin by default: two trainings on the same cores then hold each other up many times over.
+    They spin by default, which slows down two trainings on the same cores many times over.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Holds the garbage collector back: imports make many objects and no garbage."""
+    """Disable the garbage collector during imports, which create many objects but no garbage."""
     gc.disable()
     try:
         yield
@@ -99,19 +99,18 @@ def pause_garbage_collection() -> Iterator[None]:
 
 
 def require_extra(command: str, extra: str, modules: Sequence[str]) -> None:
-    """Checks that an extra is installed.
+    """Check that the modules of an extra are installed.
 
     Raises:
-        UsageError: A module of the extra can't be found; the message is the line to type.
+        UsageError: If a module is missing; the message has the command that installs the extra.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"{command} needs {', '.join(missing)}, which this installation lacks: "
-            f"pip install 'boats[{extra}]'"
+            f"{command} needs {', '.join(missing)}, not installed: pip install 'boats[{extra}]'"
         )
 
 
 def _fail(command: str, message: str, exit_code: int) -> NoReturn:
-    print(f"{command}: {message}", file=sys.stderr)  # noqa: T201
+    create_log(command)(message)
     sys.exit(exit_code)

@@ -1,7 +1,6 @@
-"""`boats-doctor`: what this machine can run, and what is missing for more."""
+"""`boats-doctor`: show what this machine can run and what is missing."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,13 +18,13 @@ app = create_app(COMMAND)
 def doctor(
     model: Annotated[
         Path | None,
-        typer.Option(help="A model to try on each provider.", show_default="a tiny one"),
+        typer.Option(help="Model to run on each provider.", show_default="a tiny one"),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", envvar="BOATS_DOCTOR_JSON", help="Print one JSON object.")
     ] = False,
 ) -> None:
-    """Show what this machine has, and try every provider."""
+    """Show the hardware and software of this machine and test each provider."""
     from boats_runtime.doctor import examine, works
     from boats_runtime.model.file import read_model
 
@@ -35,54 +34,54 @@ def doctor(
         file.verify_digest()
         content = file.content
     findings = examine(content)
-    for line in [json.dumps(findings, indent=2)] if as_json else to_lines(findings):
-        typer.echo(line)
+    typer.echo(json.dumps(findings, indent=2) if as_json else format_findings(findings))
     if not works(findings):
         raise ProviderError(findings["onnxruntime"]["problem"] or "no provider works here")
 
 
-def to_lines(findings: dict[str, Any]) -> Iterator[str]:
-    """Yields the findings for a person; their schema stands in `boats_runtime.doctor`."""
+def format_findings(findings: dict[str, Any]) -> str:
+    """Return findings, with the keys that `boats_runtime.doctor` lists, as text."""
     versions, cpu = findings["versions"], findings["cpu"]
     wheels = findings["onnxruntime"]["wheels"]
+    formats = ", ".join(findings["photos"])
     rows = {
         "boats": f"{versions['boats']}, Python {versions['python']}, NumPy {versions['numpy']}, "
         f"Pillow {versions['pillow']}",
         "system": versions["system"],
-        "ONNX Runtime": ", ".join(f"{name} {one}" for name, one in wheels.items()) or "none",
+        "ONNX Runtime": ", ".join(f"{name} {number}" for name, number in wheels.items()) or "none",
         "CPU": cpu["model"],
         "features": ", ".join(cpu["features"]) or "unknown",
-        "int8": _tell(cpu["exact_int8"], "exact sums", "sums may saturate: export --target any"),
-        "bf16": _tell(cpu["bf16"], "yes", "no"),
-        "threads": f"{cpu['granted']} granted, of {cpu['seen']} seen "
-        f"(affinity {_tell(cpu['affinity'])}, control groups {_tell(cpu['quota'] or 'no limit')})",
-        "photos": ", ".join(findings["photos"]),
+        "int8": _format(cpu["exact_int8"], "exact sums", "sums can saturate: export --target any"),
+        "bf16": _format(cpu["bf16"], "yes", "no"),
+        "threads": f"{cpu['granted']} of {cpu['seen']} CPUs (affinity {_format(cpu['affinity'])}, "
+        f"control groups {_format(cpu['quota'] or 'no limit')})",
+        "images": formats if "HEIC" in formats else f"{formats}; HEIC: pip install pillow-heif",
     }
-    if "HEIC" not in findings["photos"]:
-        rows["photos"] += "; HEIC: pip install pillow-heif"
-    for name, text in rows.items():
-        yield f"{name:13} {text}"
+    lines = [f"{name:13} {text}" for name, text in rows.items()]
     if libraries := findings["cuda_libraries"]:
-        yield f"\nCUDA {findings['onnxruntime']['cuda']} is what this ONNX Runtime was built for"
-        for one in libraries:
-            yield f"  {one['name']:20} {(one['version'] or 'found') if one['found'] else 'missing'}"
+        lines.append(f"\nthis ONNX Runtime needs CUDA {findings['onnxruntime']['cuda']}")
+    for library in libraries:
+        version = library["version"] or "unknown version"
+        lines.append(f"  {library['name']:20} {version if library['found'] else 'missing'}")
     if findings["providers"]:
-        yield "\nprovider      status   first ms   p50 ms"
-    for name, one in findings["providers"].items():
-        if one["status"] == "works":
-            yield f"{name:13} works    {one['first_ms']:8.2f} {one['p50_ms']:8.2f}"
+        lines.append("\nprovider      status   first ms   p50 ms")
+    for name, result in findings["providers"].items():
+        if result["status"] == "works":
+            times = f"{result['first_ms']:8.2f} {result['p50_ms']:8.2f}"
+            lines.append(f"{name:13} works    {times}")
         else:
-            yield f"{name:13} {one['status']:8} {one['detail']}"
+            lines.append(f"{name:13} {result['status']:8} {result['detail']}")
+    return "\n".join(lines)
 
 
-def _tell(value: object, yes: str = "", no: str = "") -> str:
+def _format(value: object, yes: str = "", no: str = "") -> str:
     if value is None:
-        return "not told"
+        return "unknown"
     if isinstance(value, bool):
         return yes if value else no
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def main() -> NoReturn:
-    """Runs `boats-doctor`."""
+    """Run `boats-doctor`."""
     run_app(app, COMMAND)

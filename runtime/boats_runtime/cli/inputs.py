@@ -1,138 +1,105 @@
-"""What to classify: files, folders, patterns, lists and standard input, one photo after the other.
+"""Images named on the command line: files, folders, patterns, lists and standard input.
 
-photo.jpg        a file
-photos/          every photo in the folder and in those below it, by name, hidden ones left out
-'cam*/*.jpg'     what the pattern matches; ** for any depth
--                one photo on standard input
-@list.txt        a file of such names, one a line or NUL-separated; @- for a list on stdin
+image.jpg        a file
+images/          all images in the folder and its subfolders, sorted by name, without hidden files
+'cam*/*.jpg'     files that match the pattern; ** for any depth
+-                one image on standard input
+@list.txt        a file with one name per line, or NUL-separated names; @- for standard input
 """
 
 import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from boats_runtime.errors import ImageError, UsageError
+from boats_runtime.errors import UsageError
+from boats_runtime.prediction import Failure, ImageInput
 from boats_runtime.preprocessing import SUFFIXES
 
 MAX_BYTES = 1 << 28
-"""Largest photo that is read from standard input."""
+"""Maximum size of an image on standard input, in bytes."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A photo to classify, or why there is none.
+def find_inputs(arguments: Iterable[str]) -> Iterator[ImageInput | Failure]:
+    """Yield the images that command-line arguments name, in their order.
 
-    Attributes:
-        name: As it is printed.
-        content: Its file, or its bytes; None where there is none.
-        error: Why there is none; else empty.
-    """
-
-    name: str
-    content: Path | bytes | None
-    error: str = ""
-
-
-def find_sources(arguments: Iterable[str]) -> Iterator[Source]:
-    """Yields the photos that arguments of the command line name, in their order.
-
-    Nothing is opened, but for lists and standard input, and folders are read as they are reached:
-    of the one that is being read, the names are held.
+    Images are not opened, except for the one on standard input. Folders are listed one at a time,
+    when they are reached.
 
     Raises:
-        UsageError: A list can't be read.
+        UsageError: If a list cannot be read.
     """
     for argument in arguments:
         if argument == "-":
             yield _read_stdin()
         elif argument.startswith("@"):
-            for name in read_list(argument[1:]):
+            for name in _read_list(argument[1:]):
                 yield from _expand(name)
         else:
             yield from _expand(argument)
 
 
-def read_source(source: Source) -> Path | bytes:
-    """Returns the photo of a source.
-
-    Raises:
-        ImageError: There is none.
-    """
-    if source.content is None:
-        raise ImageError(source.error)
-    return source.content
-
-
 def find_images(folder: Path) -> Iterator[Path]:
-    """Yields the photos in a folder and in those below it, by name; what can't be read is left."""
-    for source in _walk_below(folder, frozenset()):
-        if isinstance(source.content, Path):
-            yield source.content
+    """Yield the images in a folder and its subfolders by name; skip unreadable folders."""
+    return (entry for entry in _walk(folder) if isinstance(entry, Path))
 
 
-def read_list(name: str) -> list[str]:
-    """Reads a list of names: one a line, or NUL-separated if there is a NUL in it.
+def _read_stdin() -> ImageInput | Failure:
+    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        return Failure(f"more than {MAX_BYTES >> 20} MiB on standard input", "-")
+    return ImageInput("-", content)
 
-    Raises:
-        UsageError: It can't be read.
-    """
+
+def _read_list(name: str) -> list[str]:
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise UsageError(f"@{name}: can't be read: {error.strerror}") from error
+        raise UsageError(f"@{name}: cannot be read: {error.strerror}") from error
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
-def _read_stdin() -> Source:
-    content = sys.stdin.buffer.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        return Source("-", None, f"more than {MAX_BYTES >> 20} MiB on standard input")
-    return Source("-", content)
-
-
-def _expand(name: str) -> Iterator[Source]:
+def _expand(name: str) -> Iterator[ImageInput | Failure]:
     path = Path(name)
-    if not name:  # an unset variable, not the folder that one is in
-        yield Source(name, None, "an empty name")
+    if not name:  # an unset variable; Path("") is the current folder
+        yield Failure("empty name", name)
     elif path.is_dir():
-        yield from _walk(path)
+        yield from _expand_folder(path)
     elif glob.has_magic(name) and not os.path.lexists(path):
-        yield from _match(name)
+        yield from _expand_pattern(name)
     else:
-        yield Source(name, path)
+        yield ImageInput(name, path)
 
 
-def _match(pattern: str) -> Iterator[Source]:
+def _expand_folder(folder: Path) -> Iterator[ImageInput | Failure]:
+    empty = True
+    for entry in _walk(folder):
+        empty = False
+        yield entry if isinstance(entry, Failure) else ImageInput(str(entry), entry)
+    if empty:
+        yield Failure("no images in this folder", str(folder))
+
+
+def _expand_pattern(pattern: str) -> Iterator[ImageInput | Failure]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     if not matches:
-        yield Source(pattern, None, "nothing matches")
+        yield Failure("no file matches this pattern", pattern)
     for match in matches:
-        # Of `**` both a folder and what is in it: folders are for arguments.
+        # `**` matches a folder as well as its files; folders are expanded as arguments only.
         if not os.path.isdir(match):  # noqa: PTH112
-            yield Source(match, Path(match))
+            yield ImageInput(match, Path(match))
 
 
-def _walk(folder: Path) -> Iterator[Source]:
-    """Yields the photos of a folder and of those below it, or that there are none."""
-    empty = True
-    for source in _walk_below(folder, frozenset()):
-        empty = False
-        yield source
-    if empty:
-        yield Source(str(folder), None, "no photos in this folder")
-
-
-def _walk_below(folder: Path, above: frozenset[str]) -> Iterator[Source]:
-    here = os.path.realpath(folder)
-    if here in above:  # a link to a folder that it lies in
+def _walk(folder: Path, parents: frozenset[str] = frozenset()) -> Iterator[Path | Failure]:
+    """Yield the images below a folder; `parents` are the real paths of the folders above it."""
+    real_path = os.path.realpath(folder)
+    if real_path in parents:  # a link to a folder that contains it
         return
     names, folders = [], set()
     try:
-        # Names alone are kept: of a million entries the rest would be felt.
+        # Keep names only: the memory of a million directory entries is noticeable.
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
@@ -143,12 +110,12 @@ def _walk_below(folder: Path, above: frozenset[str]) -> Iterator[Source]:
                     continue
                 names.append(entry.name)
     except OSError as error:
-        yield Source(str(folder), None, f"can't be read: {error.strerror}")
+        yield Failure(f"cannot be read: {error.strerror}", str(folder))
         return
     names.sort()
     for name in names:
         path = folder / name
         if name in folders:
-            yield from _walk_below(path, above | {here})
+            yield from _walk(path, parents | {real_path})
         else:
-            yield Source(str(path), path)
+            yield path

@@ -1,12 +1,11 @@
-"""`boats-predict IMAGE...`: label and score of photos, without PyTorch.
+"""`boats-predict IMAGE...`: classify images with an exported model.
 
-Threads that wait for work spin for one photo alone: nothing else wants the cores then. A folder's
-photos are decoded by other threads meanwhile, and a camera's box has other work: there they sleep.
+Spin-waiting is enabled for single-image calls only: in all others the threads of the model share
+the CPU with decoding or with other programs.
 """
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,21 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from boats_runtime.cli.app import create_app, pause_garbage_collection, run_app
+from boats_runtime.cli.app import create_app, create_log, pause_garbage_collection, run_app
 from boats_runtime.errors import ImageError, UsageError
 from boats_runtime.progress import track
 
 if TYPE_CHECKING:
     from boats_runtime.classifier import Classifier
-    from boats_runtime.cli.inputs import Source
-    from boats_runtime.cli.results import Context, Result
+    from boats_runtime.cli.results import ResultContext, ResultWriter
+    from boats_runtime.prediction import Failure, ImageInput, Outcome
 
 COMMAND = "boats-predict"
 DEFAULT_MODEL = Path("boats.onnx")
 JOURNAL = ".boats-watch.jsonl"
 
 app = create_app(COMMAND)
+log = create_log(COMMAND)
 
 
 @app.command()
@@ -36,23 +36,26 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="IMAGE...",
-            help="Photos, folders, patterns, @LIST, or - for a photo on standard input.",
+            help="Images, folders, patterns, @LIST, or - for an image on standard input.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="The exported file.", envvar="BOATS_MODEL", show_default="./boats.onnx"),
+        typer.Option(help="Exported model.", envvar="BOATS_MODEL", show_default="./boats.onnx"),
     ] = None,
     provider: Annotated[
         str,
-        typer.Option(help="auto, cpu, cuda, tensorrt, ...; an explicit one never falls back."),
+        typer.Option(help="auto, cpu, cuda, tensorrt, ...; only auto selects another provider."),
     ] = "auto",
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to show.")] = 1,
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Scores under it are called unknown.", show_default="the model's"
+            min=0,
+            max=1,
+            help="Images with a lower score are reported as unknown.",
+            show_default="from the model",
         ),
     ] = None,
     as_json: Annotated[
@@ -61,98 +64,110 @@ def predict(
     as_jsonl: Annotated[
         bool,
         typer.Option(
-            "--jsonl", envvar="BOATS_PREDICT_JSONL", help="Print a line of JSON for each photo."
+            "--jsonl", envvar="BOATS_PREDICT_JSONL", help="Print one JSON object per line."
         ),
     ] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", envvar="BOATS_PREDICT_CSV", help="Print CSV.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write lines of JSON into this file instead.")
+        Path | None, typer.Option(help="Write one JSON object per line to this file.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --output: photos in it are passed over.")
+        bool, typer.Option("--resume", help="Continue --output: skip the images that it lists.")
     ] = False,
     watch: Annotated[
         Path | None,
-        typer.Option(help="Classify photos as they land in this folder; prints lines of JSON."),
+        typer.Option(help="Classify new images in this folder; print one JSON object per line."),
     ] = None,
     journal: Annotated[
         Path | None,
         typer.Option(
-            help="Where --watch notes what is done.", show_default="DIR/.boats-watch.jsonl"
+            help="File in which --watch records the classified images.",
+            show_default="DIR/.boats-watch.jsonl",
         ),
     ] = None,
 ) -> None:
-    """Say what is in each photo, and how sure the model is."""
+    """Classify images and print the most probable classes with their probabilities."""
     images = images or []
-    forms = {"--json": as_json, "--jsonl": as_jsonl, "--csv": as_csv, "--output": output}
-    if journal is not None and watch is None:
-        raise UsageError("--journal is where --watch DIR notes what is done: name the folder")
-    check_usage(images, watch, [name for name, given in forms.items() if given], resume)
+    formats = {"--json": as_json, "--jsonl": as_jsonl, "--csv": as_csv, "--output": output}
+    check_usage(images, [name for name, value in formats.items() if value], resume, watch, journal)
     path = find_model(model)
-    single = len(images) == 1 and not Path(images[0]).is_dir() and images[0][0] != "@"
+    is_single = len(images) == 1 and not Path(images[0]).is_dir() and images[0][0] != "@"
     with pause_garbage_collection():
         from boats_runtime.classifier import Classifier
-        from boats_runtime.cli.inputs import find_sources
-        from boats_runtime.cli.results import Context
+        from boats_runtime.cli import results
+        from boats_runtime.cli.inputs import find_inputs
 
-        classifier = Classifier(path, provider, spin=single)
+        classifier = Classifier(path, provider, spin=is_single)
     if provider == "auto":
-        note = f"{COMMAND}: on {classifier.provider}: {classifier.selection_reason}"
-        print(note, file=sys.stderr)  # noqa: T201
-    if classifier.caution:
-        print(f"{COMMAND}: {classifier.caution}", file=sys.stderr)  # noqa: T201
-    metadata = classifier.metadata
+        log(f"on {classifier.provider}: {classifier.selection_reason}")
+    if classifier.compatibility_warning:
+        log(classifier.compatibility_warning)
     if threshold is None:
-        threshold = metadata.threshold or 0.0
-    context = Context(classifier.provider, metadata.digest, threshold, top)
+        threshold = classifier.metadata.threshold or 0.0
+    context = results.ResultContext(classifier.provider, classifier.metadata.digest, threshold, top)
     if watch is not None:
         watch_folder(classifier, watch, journal or watch / JOURNAL, context)
-    tally = Tally()
-    sources = find_sources(images)
+    inputs = find_inputs(images)
     if output is not None:
-        write_file(classifier, sources, context, output, resume, tally)
+        counts = write_file(classifier, inputs, context, output, resume=resume)
     else:
-        results = tally.count(classify(classifier, sources))
+        writer: ResultWriter
+        if as_json:
+            writer = results.JsonWriter(sys.stdout, context)
+        elif as_jsonl:
+            writer = results.JsonlWriter(sys.stdout, context)
+        elif as_csv:
+            writer = results.CsvWriter(sys.stdout, context)
+        else:
+            writer = results.TableWriter(sys.stdout, context, max(map(len, images)))
+        outcomes = classifier.predict_many(inputs)
         if not sys.stdout.isatty():
-            results = track(results, "photos")
-        form = "json" if as_json else "jsonl" if as_jsonl else "csv" if as_csv else "table"
-        for line in to_lines(results, context, form, max(map(len, images))):
-            typer.echo(line)  # and flushes: whoever reads along sees it now
-    if tally.failed:
-        raise ImageError(f"{tally.failed} of {tally.all} photos could not be read")
+            outcomes = track(outcomes, "images")
+        counts = write_results(outcomes, writer)
+    if counts.failed:
+        raise ImageError(f"{counts.failed} of {counts.total} images could not be classified")
 
 
-def check_usage(images: list[str], watch: Path | None, forms: list[str], resume: bool) -> None:
-    """Checks what goes together.
+def check_usage(
+    images: list[str],
+    formats: list[str],
+    resume: bool,
+    watch: Path | None,
+    journal: Path | None,
+) -> None:
+    """Check the combination of options.
 
     Args:
-        images: What to classify.
-        watch: The folder to watch instead.
-        forms: Options that say where results go, or how they look; those that were given.
-        resume: Whether to go on with a file.
+        images: Images to classify.
+        formats: Options given for the format or place of the output.
+        resume: Whether to continue an output file.
+        watch: Folder to watch.
+        journal: Journal of the watched folder.
 
     Raises:
-        UsageError: It does not.
+        UsageError: If options exclude each other, or a required one is missing.
     """
+    if journal is not None and watch is None:
+        raise UsageError("--journal requires --watch DIR")
     if bool(images) == (watch is not None):
-        raise UsageError("name photos (IMAGE...), or a folder that they land in with --watch DIR")
-    if len(forms) > 1:
-        raise UsageError(f"{' and '.join(forms)}: choose one")
-    if resume and "--output" not in forms:
-        raise UsageError("--resume goes on with a file: name it with --output")
-    if watch is not None and forms not in ([], ["--jsonl"]):
-        raise UsageError(f"--watch prints lines of JSON: it goes without {forms[0]}")
+        raise UsageError("give either images (IMAGE...) or a folder to watch (--watch DIR)")
+    if len(formats) > 1:
+        raise UsageError(f"{' and '.join(formats)} exclude each other: choose one")
+    if resume and "--output" not in formats:
+        raise UsageError("--resume requires --output FILE")
+    if watch is not None and formats not in ([], ["--jsonl"]):
+        raise UsageError(f"--watch prints JSON lines and excludes {formats[0]}")
     if watch is not None and not watch.is_dir():
-        raise UsageError(f"--watch {watch}: no such folder")
+        raise UsageError(f"--watch {watch}: folder does not exist")
 
 
 def find_model(model: Path | None) -> Path:
-    """Finds the model file: as asked for, else `boats.onnx` in this folder.
+    """Return the given model file, or `boats.onnx` in the current folder.
 
     Raises:
-        UsageError: Neither is there; says what to do.
+        UsageError: If no model is given and there is no default one.
     """
     if model is not None:
         return model
@@ -160,119 +175,74 @@ def find_model(model: Path | None) -> Path:
         return DEFAULT_MODEL
     raise UsageError(
         f"no {DEFAULT_MODEL} in {Path.cwd()}: give --model FILE or set BOATS_MODEL, "
-        "or make one with boats-train and boats-export --format onnx"
+        "or create one with boats-train and boats-export --format onnx"
     )
 
 
-def classify(classifier: "Classifier", sources: "Iterable[Source]") -> "Iterator[Result]":
-    """Yields what becomes of each photo, in order."""
-    from boats_runtime.cli.inputs import read_source
-    from boats_runtime.cli.results import to_result
+@dataclass
+class Counts:
+    """Number of results, and of failures among them."""
 
-    for source, outcome in classifier.predict_each(sources, read_source):
-        yield to_result(source.name, outcome)
+    total: int = 0
+    failed: int = 0
+
+
+def write_results(outcomes: "Iterable[Outcome]", writer: "ResultWriter") -> Counts:
+    """Write results as they arrive and count them."""
+    counts = Counts()
+    for outcome in outcomes:
+        counts.total += 1
+        counts.failed += isinstance(outcome, Exception)
+        writer.write(outcome)
+    writer.finish()
+    return counts
 
 
 def write_file(
     classifier: "Classifier",
-    sources: "Iterable[Source]",
-    context: "Context",
+    inputs: "Iterable[ImageInput | Failure]",
+    context: "ResultContext",
     output: Path,
+    *,
     resume: bool,
-    tally: "Tally",
-) -> None:
-    """Writes lines of JSON into a file, each whole and at once, and says how many.
+) -> Counts:
+    """Append results to a file and log their number.
 
     Raises:
-        UsageError: The file is there already, or is none of results.
-        OutputError: It can't be written.
+        UsageError: If the file exists and `resume` is false, or it has other content.
+        OutputError: If the file cannot be written.
     """
-    from boats_runtime.cli.results_file import open_output
+    from boats_runtime.cli.results import JsonlWriter
+    from boats_runtime.cli.results_file import open_results
 
-    with open_output(output, resume=resume) as (stream, done):
-        left = (source for source in sources if source.name not in done)
-        results = track(tally.count(classify(classifier, left)), "photos")
-        for line in to_lines(results, context, "jsonl", 0):
-            stream.write(f"{line}\n".encode())
-            stream.flush()
-    before = f", {len(done)} were there" if done else ""
-    print(f"{COMMAND}: {output}: {tally.all} photos{before}", file=sys.stderr)  # noqa: T201
+    with open_results(output, resume=resume) as (stream, completed):
+        remaining = (item for item in inputs if item.name not in completed)
+        outcomes = track(classifier.predict_many(remaining), "images")
+        counts = write_results(outcomes, JsonlWriter(stream, context))
+    skipped = f", {len(completed)} skipped" if completed else ""
+    log(f"{output}: {counts.total} images{skipped}")
+    return counts
 
 
 def watch_folder(
-    classifier: "Classifier", folder: Path, journal: Path, context: "Context"
+    classifier: "Classifier", folder: Path, journal_path: Path, context: "ResultContext"
 ) -> NoReturn:
-    """Prints a line of JSON for each photo that lands in a folder, until it is interrupted.
-
-    A photo is noted as done after its line is out: a kill in between prints it once more, and
-    loses none.
+    """Print the results of new images in a folder until an interrupt.
 
     Raises:
-        DataError: The journal is something else.
-        OutputError: The journal can't be written.
+        DataError: If the journal has other content.
+        OutputError: If the journal cannot be written.
     """
-    from boats_runtime.cli.results import to_json, to_result
-    from boats_runtime.cli.watch import Watch, land
+    from boats_runtime.cli.results import JsonlWriter
+    from boats_runtime.cli.watch import FolderWatcher, Journal, classify_new_images
 
     classifier.warm_up()
-    with closing(Watch(folder, journal)) as watch:
-        print(f"{COMMAND}: watching {folder}", file=sys.stderr)  # noqa: T201
-        for photos in land(watch):
-            for landed, outcome in classifier.predict_each(photos, lambda one: one.path):
-                landed.tried = isinstance(outcome, ImageError)
-                if landed.tried and not landed.last_call:
-                    continue  # it may still be on its way
-                result = to_result(str(landed.path), outcome)
-                typer.echo(json.dumps(to_json(result, context)))
-                watch.done(landed)
-    raise AssertionError("the folder is watched for ever")
-
-
-@dataclass
-class Tally:
-    """Counts results that pass by, all of them and those that failed."""
-
-    all: int = 0
-    failed: int = 0
-
-    def count(self, results: "Iterable[Result]") -> "Iterator[Result]":
-        """Passes results on."""
-        for result in results:
-            self.all += 1
-            self.failed += result.prediction is None
-            yield result
-
-
-def to_lines(
-    results: "Iterable[Result]", context: "Context", form: str, width: int
-) -> Iterator[str]:
-    """Yields what is printed, as soon as it is known.
-
-    Args:
-        results: One a photo.
-        context: What they have in common.
-        form: `table`, `json`, `jsonl` or `csv`.
-        width: Of the names in the table; grows when a longer one comes along.
-    """
-    from boats_runtime.cli.results import SCHEMA_VERSION, to_csv, to_json, to_row
-
-    if form == "json":
-        predictions = [to_json(result, context) for result in results]
-        whole = {"schema_version": SCHEMA_VERSION, "predictions": predictions}
-        yield json.dumps(whole, indent=2)
-        return
-    if form == "csv":
-        yield to_csv(None, context)
-    for result in results:
-        if form == "jsonl":
-            yield json.dumps(to_json(result, context))
-        elif form == "csv":
-            yield to_csv(result, context)
-        else:
-            width = max(width, len(result.name))
-            yield to_row(result, context, width)
+    with closing(Journal(journal_path)) as journal:
+        log(f"watching {folder}")
+        writer = JsonlWriter(sys.stdout, context)
+        classify_new_images(classifier, FolderWatcher(folder, journal), writer)
 
 
 def main() -> NoReturn:
-    """Runs `boats-predict`."""
+    """Run `boats-predict`."""
     run_app(app, COMMAND)

@@ -1,28 +1,30 @@
-"""What became of each photo, for people and for programs.
+"""Writers of classification results: table, JSON, JSON Lines and CSV.
 
-The schema of `--json` and `--jsonl`; its version rises when a key changes its meaning.
+Keys of each result in `--json`, `--jsonl`, `--output` and `--watch`; the schema version increases
+when the meaning of a key changes.
 
     schema_version   1
     path             as given or found; `-` for standard input
     status           `ok` or `error`
-    error            why, where the status says so; the keys below are then missing
-    label            the likeliest class
+    error            reason of a failure; the keys below are missing in this case
+    label            most probable class
     score            its probability, 0 to 1
-    unknown          whether the score is under the threshold
-    top              the likeliest classes, `label` and `score` each
-    latency_ms       from pixels to probabilities, without decoding
-    provider         that ran the model
-    model            the digest of the model file, as `boats-export inspect` prints it
+    unknown          whether the score is below the threshold
+    top              most probable classes, `label` and `score` each
+    latency_ms       time from pixels to probabilities, without decoding
+    provider         execution provider that ran the model
+    model            digest of the model file, as printed by `boats-export inspect`
 """
 
 import csv
-import io
-from collections.abc import Mapping
+import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
-from boats_runtime.classifier import Prediction
-from boats_runtime.errors import ImageError
+import typer
+
+from boats_runtime.prediction import Failure, Outcome, Prediction
 
 SCHEMA_VERSION = 1
 
@@ -32,29 +34,14 @@ CSV_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Result:
-    """One photo's outcome.
+class ResultContext:
+    """Values that all results of a call share.
 
     Attributes:
-        name: Of the photo.
-        prediction: What the model says; None where there is an error.
-        error: Why there is none; else empty.
-    """
-
-    name: str
-    prediction: Prediction | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What all results of a call have in common.
-
-    Attributes:
-        provider: That runs the model.
-        model: The digest of the model file.
-        threshold: Scores under it are called unknown, 0 to 1.
-        top: How many classes are shown.
+        provider: Execution provider that runs the model.
+        model: Digest of the model file.
+        threshold: Predictions with a lower score are unknown, 0 to 1.
+        top: Number of classes to show.
     """
 
     provider: str
@@ -63,59 +50,106 @@ class Context:
     top: int
 
     def is_unknown(self, prediction: Prediction) -> bool:
-        """Says whether a score is under the threshold."""
+        """Return whether the score is below the threshold."""
         return prediction.score < self.threshold
 
-
-def to_result(name: str, outcome: Prediction | ImageError) -> Result:
-    """Returns what became of the photo of that name."""
-    if isinstance(outcome, ImageError):
-        return Result(name, error=str(outcome))
-    return Result(name, outcome)
-
-
-def to_json(result: Result, context: Context) -> dict[str, Any]:
-    """Returns a result in the schema above."""
-    prediction = result.prediction
-    if prediction is None:
-        outcome: Mapping[str, Any] = {"status": "error", "error": result.error}
-    else:
-        outcome = {
+    def to_json(self, outcome: Outcome) -> dict[str, Any]:
+        """Return a result with the keys of the schema."""
+        head = {"schema_version": SCHEMA_VERSION, "path": outcome.name}
+        if isinstance(outcome, Failure):
+            return head | {"status": "error", "error": str(outcome)}
+        return head | {
             "status": "ok",
-            "label": prediction.label,
-            "score": prediction.score,
-            "unknown": context.is_unknown(prediction),
+            "label": outcome.label,
+            "score": outcome.score,
+            "unknown": self.is_unknown(outcome),
             "top": [
-                {"label": score.label, "score": score.score}
-                for score in prediction.top[: context.top]
+                {"label": score.label, "score": score.score} for score in outcome.top[: self.top]
             ],
-            "latency_ms": prediction.latency_ms,
-            "provider": context.provider,
-            "model": context.model,
+            "latency_ms": outcome.latency_ms,
+            "provider": self.provider,
+            "model": self.model,
         }
-    return {"schema_version": SCHEMA_VERSION, "path": result.name, **outcome}
 
 
-def to_csv(result: Result | None, context: Context) -> str:
-    """Returns a result as a row, or the row of the columns' names for None."""
-    line = io.StringIO()
-    writer = csv.DictWriter(line, CSV_COLUMNS, lineterminator="", extrasaction="ignore")
-    if result is None:
-        writer.writeheader()
-    else:
-        writer.writerow(to_json(result, context))
-    return line.getvalue()
+class ResultWriter(ABC):
+    """Writes results to a text stream, each as soon as it is known."""
+
+    def __init__(self, stream: TextIO, context: ResultContext) -> None:
+        self._stream = stream
+        self._context = context
+
+    @abstractmethod
+    def write(self, outcome: Outcome) -> None:
+        """Write one result and flush the stream."""
+
+    def finish(self) -> None:  # noqa: B027 - most formats need no end
+        """Write the end of the output; called after the last result."""
+
+    def _write_line(self, line: str) -> None:
+        typer.echo(line, self._stream)  # flushes
 
 
-def to_row(result: Result, context: Context, width: int) -> str:
-    """Returns a result as a row of the table: the name, then the likeliest classes."""
-    prediction = result.prediction
-    if prediction is None:
-        cells = f"error: {result.error}"
-    else:
-        cells = "   ".join(
-            f"{score.label} {score.score:.3f}" for score in prediction.top[: context.top]
-        )
-        if context.is_unknown(prediction):
-            cells = f"unknown: {cells}"
-    return f"{result.name:{width}}   {cells}"
+class TableWriter(ResultWriter):
+    """Rows with the name of the image and the most probable classes.
+
+    Args:
+        stream: Stream to write to.
+        context: Values that all results share.
+        width: Width of the first column; grows if a name is longer.
+    """
+
+    def __init__(self, stream: TextIO, context: ResultContext, width: int) -> None:
+        super().__init__(stream, context)
+        self._width = width
+
+    def write(self, outcome: Outcome) -> None:
+        """Write a row."""
+        if isinstance(outcome, Failure):
+            cells = f"error: {outcome}"
+        else:
+            classes = outcome.top[: self._context.top]
+            cells = "   ".join(f"{score.label} {score.score:.3f}" for score in classes)
+            if self._context.is_unknown(outcome):
+                cells = f"unknown: {cells}"
+        self._width = max(self._width, len(outcome.name))
+        self._write_line(f"{outcome.name:{self._width}}   {cells}")
+
+
+class JsonlWriter(ResultWriter):
+    """One JSON object per line."""
+
+    def write(self, outcome: Outcome) -> None:
+        """Write a line."""
+        self._write_line(json.dumps(self._context.to_json(outcome)))
+
+
+class JsonWriter(ResultWriter):
+    """One JSON object with all results, written at the end."""
+
+    def __init__(self, stream: TextIO, context: ResultContext) -> None:
+        super().__init__(stream, context)
+        self._results: list[dict[str, Any]] = []
+
+    def write(self, outcome: Outcome) -> None:
+        """Keep a result until the end."""
+        self._results.append(self._context.to_json(outcome))
+
+    def finish(self) -> None:
+        """Write the object."""
+        content = {"schema_version": SCHEMA_VERSION, "predictions": self._results}
+        self._write_line(json.dumps(content, indent=2))
+
+
+class CsvWriter(ResultWriter):
+    """CSV with a header."""
+
+    def __init__(self, stream: TextIO, context: ResultContext) -> None:
+        super().__init__(stream, context)
+        self._csv = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
+        self._csv.writeheader()
+
+    def write(self, outcome: Outcome) -> None:
+        """Write a row."""
+        self._csv.writerow(self._context.to_json(outcome))
+        self._stream.flush()

@@ -1,61 +1,46 @@
-"""A file of results that an interrupted call can go on with: a line of JSON for each photo."""
+"""Result file of `--output`, which an interrupted call can continue: one JSON object per line."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
+from boats_runtime.cli.json_lines import read_json_lines
 from boats_runtime.errors import OutputError, UsageError
 
 
 @contextmanager
-def open_output(path: Path, *, resume: bool) -> Iterator[tuple[BinaryIO, frozenset[str]]]:
-    """Opens a file for results.
+def open_results(path: Path, *, resume: bool) -> Iterator[tuple[TextIO, frozenset[str]]]:
+    """Open a result file to append to it.
 
-    A kill can leave half a line at its end: that one is cut off, and its photo done again.
+    An incomplete last line, left by a killed process, is removed; its image is classified again.
 
     Args:
-        path: The file; made when missing.
-        resume: Whether to go on after the results that are in it.
+        path: File; created if missing.
+        resume: Whether the file may exist.
 
     Yields:
-        The file, to be appended to, and the names of the photos that are in it already.
+        The text stream and the names of the images that have a result in the file.
 
     Raises:
-        UsageError: The file is there and `resume` is not asked for, or it holds something else.
-        OutputError: It can't be written.
+        UsageError: If the file exists and `resume` is false, or it has other content.
+        OutputError: If the file cannot be written.
     """
     try:
         if path.exists() and not resume:
-            raise UsageError(f"--output {path}: is there already; --resume goes on with it")
-        with path.open("ab+") as stream:
-            done = _read_done(path, stream)
-            yield stream, done
+            raise UsageError(f"--output {path}: file exists; add --resume to continue it")
+        with path.open("ab+") as file:
+            names = _read_names(path, file)
+        with path.open("a", encoding="utf-8", newline="\n") as stream:
+            yield stream, names
     except OSError as error:
-        raise OutputError(f"--output {path}: can't be written: {error.strerror}") from error
+        raise OutputError(f"--output {path}: cannot be written: {error.strerror}") from error
 
 
-def _read_done(path: Path, stream: BinaryIO) -> frozenset[str]:
-    """Reads the names of finished photos, and cuts off what follows the last whole line."""
-    stream.seek(0)
-    done = set()
-    end = 0
-    for number, line in enumerate(stream, 1):
-        whole = line.endswith(b"\n")
-        try:
-            name = str(json.loads(line)["path"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            # Only what can be half a result is cut off: the file may be somebody's notes.
-            torn = not whole and line.startswith(b"{") and isinstance(error, ValueError)
-            if not torn:
-                raise UsageError(
-                    f"--output {path}: line {number} is no result of boats-predict; "
-                    "name another file"
-                ) from error
-        if not whole:
-            stream.truncate(end)
-            break
-        done.add(name)
-        end += len(line)
-    return frozenset(done)
+def _read_names(path: Path, file: BinaryIO) -> frozenset[str]:
+    try:
+        return frozenset(read_json_lines(file, b"{", lambda result: str(result["path"])))
+    except ValueError as error:
+        raise UsageError(
+            f"--output {path}: {error} is not a result of boats-predict; choose another file"
+        ) from error

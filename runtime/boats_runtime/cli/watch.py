@@ -1,167 +1,192 @@
-"""Photos as they land in a folder: each once, when it is fully written, also after a restart.
+"""New images in a folder, classified once when they are completely written, also after a restart.
 
-The folder is read again and again rather than asked for events, which network shares and cameras'
-cards don't send. What was done stands in a journal, a line of JSON for each photo: its name, size
-and time of change. A photo that is written anew is a new photo.
+The folder is polled: network shares and camera cards do not send file system events. A journal
+lists the classified files with size and modification time, one JSON array per line; a file that is
+written again counts as a new image.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
+from boats_runtime.classifier import Classifier
 from boats_runtime.cli.inputs import find_images
+from boats_runtime.cli.json_lines import read_json_lines
+from boats_runtime.cli.results import ResultWriter
 from boats_runtime.errors import DataError, OutputError
 from boats_runtime.files import write_atomic
+from boats_runtime.prediction import Failure
 
-PAUSE_S = 0.5
-"""Between two looks at the folder; a photo that did not change in between counts as written."""
+POLL_INTERVAL_S = 0.5
+"""Time between two polls; a file that did not change between them counts as written."""
 
-PATIENCE_S = 10.0
-"""How long a photo that can't be decoded may still be on its way, after its last change."""
+DECODE_TIMEOUT_S = 10.0
+"""Time since its last change after which a file that cannot be decoded counts as broken."""
 
-SLACK = 1000
-"""Lines of photos that are gone, before the journal is written anew."""
+MAX_STALE_LINES = 1000
+"""Number of outdated lines at which the journal is rewritten."""
 
-Stamp = tuple[int, int]
-"""A file's size in bytes, and its time of change in nanoseconds."""
+FileVersion = tuple[int, int]
+"""Size of a file in bytes and its modification time in nanoseconds."""
 
 
 @dataclass
-class Landed:
-    """A photo in the folder that is not done yet.
+class PendingFile:
+    """An image in the folder without a result.
 
     Attributes:
-        path: Its file.
-        stamp: Of the file as it was seen.
-        since: When it was first seen so, by the monotonic clock, in seconds.
-        tried: Whether it could not be decoded so far.
-        last_call: Whether it has had its time: what can't be decoded now is broken.
+        path: Path of the file.
+        version: Size and modification time.
+        since: Monotonic time in seconds at which this version was first seen.
+        decode_failed: Whether the last attempt to decode it failed.
+        timed_out: Whether the next attempt is the last one.
     """
 
     path: Path
-    stamp: Stamp
+    version: FileVersion
     since: float
-    tried: bool = False
-    last_call: bool = False
+    decode_failed: bool = False
+    timed_out: bool = False
 
 
-class Watch:
-    """A folder that photos land in, and the journal of those that are done.
+class Journal:
+    """Persistent record of classified files.
 
     Args:
-        folder: With those below it; hidden ones are left out.
-        journal: Made when missing.
+        path: File; created if missing.
+
+    Attributes:
+        versions: Version of each classified file by its name.
 
     Raises:
-        DataError: The journal holds something else.
-        OutputError: The journal can't be read or written.
+        DataError: If the file has other content.
+        OutputError: If the file cannot be read or written.
     """
 
-    def __init__(self, folder: Path, journal: Path) -> None:
-        self._folder = folder
-        self._journal = journal
-        self._waiting: dict[str, Landed] = {}
-        self._done, whole = _read_journal(journal)
-        self._lines = len(self._done)
-        if not whole:
-            self._rewrite()
+    def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._stream = journal.open("ab")
+            with path.open("ab+") as stream:
+                entries = read_json_lines(stream, b"[", _parse_entry)
+            self._stream = path.open("ab")
         except OSError as error:
-            raise _unwritable(journal, error) from error
+            raise self._write_error(error) from error
+        except ValueError as error:
+            raise DataError(
+                f"{path}: {error} is not an entry of boats-predict --watch; "
+                "choose another --journal"
+            ) from error
+        self.versions = dict(entries)
+        self._line_count = len(entries)
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Close the file."""
         self._stream.close()
 
-    def look(self) -> list[Landed]:
-        """Reads the folder, and returns the photos that are fully written and not done, by name."""
+    def add(self, name: str, version: FileVersion) -> None:
+        """Record a classified file.
+
+        Raises:
+            OutputError: If the journal cannot be written.
+        """
+        self.versions[name] = version
+        self._line_count += 1
+        try:
+            self._stream.write(_format_line(name, version))
+            self._stream.flush()
+            if self._line_count > 2 * len(self.versions) + MAX_STALE_LINES:
+                self._stream.close()
+                lines = [_format_line(*entry) for entry in self.versions.items()]
+                write_atomic(self._path, b"".join(lines))
+                self._line_count = len(lines)
+                self._stream = self._path.open("ab")
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget the files with other names; their lines disappear with the next rewrite."""
+        self.versions = {name: version for name, version in self.versions.items() if name in names}
+
+    def _write_error(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path}: cannot be written: {error.strerror}; choose another --journal"
+        )
+
+
+class FolderWatcher:
+    """Finds new images in a folder and its subfolders; skips hidden files.
+
+    Args:
+        folder: Folder to poll.
+        journal: Record of the classified files.
+    """
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self._folder = folder
+        self.journal = journal
+        self._pending: dict[str, PendingFile] = {}
+
+    def poll(self) -> list[PendingFile]:
+        """Return the images that are completely written and have no result, by name."""
         now = time.monotonic()
-        there: dict[str, Landed] = {}
+        pending: dict[str, PendingFile] = {}
         ready = []
-        names = set()
+        present = set()
         for path in find_images(self._folder):
             try:
                 status = path.stat()
-            except OSError:  # gone again
+            except OSError:  # removed after the folder was listed
                 continue
             name = str(path)
-            names.add(name)
-            stamp = (status.st_size, status.st_mtime_ns)
-            if self._done.get(name) == stamp:
+            present.add(name)
+            version = (status.st_size, status.st_mtime_ns)
+            if self.journal.versions.get(name) == version:
                 continue
-            landed = self._waiting.get(name)
-            if landed is None or landed.stamp != stamp:
-                there[name] = Landed(path, stamp, now)
+            file = self._pending.get(name)
+            if file is None or file.version != version:
+                pending[name] = PendingFile(path, version, now)
                 continue
-            there[name] = landed
-            landed.last_call = now - landed.since >= PATIENCE_S
-            if not landed.tried or landed.last_call:
-                ready.append(landed)
-        self._waiting = there
-        # A folder that is empty all of a sudden may be a disk that was taken out.
-        if names:
-            self._done = {name: stamp for name, stamp in self._done.items() if name in names}
+            pending[name] = file
+            file.timed_out = now - file.since >= DECODE_TIMEOUT_S
+            if not file.decode_failed or file.timed_out:
+                ready.append(file)
+        self._pending = pending
+        # An empty folder can be a disk that was removed: remember its files.
+        if present:
+            self.journal.keep_only(present)
         return ready
 
-    def done(self, landed: Landed) -> None:
-        """Writes into the journal that a photo is done.
 
-        Raises:
-            OutputError: It can't be written.
-        """
-        name = str(landed.path)
-        self._waiting.pop(name, None)
-        self._done[name] = landed.stamp
-        self._lines += 1
-        try:
-            self._stream.write(_to_line(name, landed.stamp))
-            self._stream.flush()
-            if self._lines > 2 * len(self._done) + SLACK:
-                self._stream.close()
-                self._rewrite()
-                self._stream = self._journal.open("ab")
-        except OSError as error:
-            raise _unwritable(self._journal, error) from error
+def classify_new_images(
+    classifier: Classifier, watcher: FolderWatcher, writer: ResultWriter
+) -> NoReturn:
+    """Classify new images until an interrupt.
 
-    def _rewrite(self) -> None:
-        lines = [_to_line(name, stamp) for name, stamp in self._done.items()]
-        write_atomic(self._journal, b"".join(lines))
-        self._lines = len(lines)
+    A file is recorded after its result is written: a kill in between repeats one result and loses
+    none.
 
-
-def land(watch: Watch) -> Iterator[list[Landed]]:
-    """Yields what has landed, for ever; with pauses."""
+    Raises:
+        OutputError: If the journal cannot be written.
+    """
     while True:
-        yield watch.look()
-        time.sleep(PAUSE_S)
+        files = watcher.poll()
+        outcomes = classifier.predict_many(file.path for file in files)
+        for file, outcome in zip(files, outcomes, strict=True):
+            file.decode_failed = isinstance(outcome, Failure)
+            if file.decode_failed and not file.timed_out:
+                continue  # possibly still being written
+            writer.write(outcome)
+            watcher.journal.add(str(file.path), file.version)
+        time.sleep(POLL_INTERVAL_S)
 
 
-def _to_line(name: str, stamp: Stamp) -> bytes:
-    return (json.dumps([name, *stamp]) + "\n").encode()
+def _format_line(name: str, version: FileVersion) -> bytes:
+    return (json.dumps([name, *version]) + "\n").encode()
 
 
-def _read_journal(path: Path) -> tuple[dict[str, Stamp], bool]:
-    """Returns the photos that are done, and whether the last line is whole: a kill may tear it."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    done: dict[str, Stamp] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            name, size, changed = json.loads(line)
-            done[str(name)] = (int(size), int(changed))
-        except (ValueError, TypeError, RecursionError) as error:
-            if number == len(lines) and not line.endswith(b"\n") and line.startswith(b"["):
-                return done, False
-            raise DataError(
-                f"{path}: line {number} is none of boats-predict --watch; name another --journal"
-            ) from error
-    return done, not lines or lines[-1].endswith(b"\n")
-
-
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: can't be written: {error.strerror}; name another --journal")
+def _parse_entry(value: Any) -> tuple[str, FileVersion]:
+    name, size, modified = value
+    return str(name), (int(size), int(modified))
