@@ -1,5 +1,5 @@
-import gc
-import threading
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,112 +8,115 @@ import torch
 
 from boats_data.dataset import LabeledImages
 from boats_runtime.errors import DataError
-from boats_runtime.preprocessing import Preprocessing, decode
+from boats_train.finetune import sampling
 from boats_train.finetune.distributed import DistributedContext
-from boats_train.finetune.sampling import draw_photos, keep_readable, load_batches
+from boats_train.finetune.sampling import EpochSampler, ImageLoader, Key, keep_readable
+from boats_train.finetune.trainer import FineTuningData
 
-SIZE = Preprocessing(24, 48)
 TARGETS = np.repeat(np.arange(3), (100, 25, 4))
 
 
-@pytest.fixture(scope="module")
-def paths(dataset_folder: Path) -> list[Path]:
-    return sorted(dataset_folder.glob("train/*/*.jpg"))
-
-
 @pytest.fixture
-def broken(tmp_path: Path, paths: list[Path]) -> Path:
+def broken(tmp_path: Path, image_path: Path) -> Path:
     path = tmp_path / "broken.jpg"
-    path.write_bytes(paths[0].read_bytes()[:300])
+    path.write_bytes(image_path.read_bytes()[:300])
     return path
 
 
-def test_draw_photos__the_same_for_the_same_seed_and_epoch() -> None:
-    drawn = draw_photos(TARGETS, 129, 0, 1)
-    assert drawn.dtype == np.int64
-    assert np.array_equal(drawn, draw_photos(TARGETS, 129, 0, 1))
-    for other in (draw_photos(TARGETS, 129, 1, 1), draw_photos(TARGETS, 129, 0, 2)):
-        assert not np.array_equal(drawn, other)
+def sample(
+    epoch: int = 1, count: int = 1700, seed: int = 0, rank: int = 0, world_size: int = 1
+) -> list[Key]:
+    sampler = EpochSampler(TARGETS, count, seed, DistributedContext(rank, world_size))
+    sampler.epoch = epoch
+    return list(sampler)
 
 
-def test_draw_photos__classes_by_the_square_root_of_their_size() -> None:
-    counts = np.bincount(TARGETS[draw_photos(TARGETS, 1700, 0, 1)])
-    assert counts.tolist() == pytest.approx([1000, 500, 200], abs=3)
+def test_epoch_sampler__depends_on_seed_and_epoch() -> None:
+    keys = sample()
+    assert sample() == keys
+    assert sample(epoch=2) != keys
+    assert sample(seed=1) != keys
 
 
-@pytest.mark.parametrize("count", [1, 50, 129, 1000])
-def test_draw_photos__each_as_often_as_on_average(count: int) -> None:
-    drawn = draw_photos(TARGETS, count, 0, 1)
-    assert len(drawn) == count
-    roots = np.sqrt([100, 25, 4])
-    expected = (count * roots / roots.sum() / [100, 25, 4])[TARGETS]
-    times = np.bincount(drawn, minlength=len(TARGETS))
-    assert np.all(np.abs(times - expected) < 1)
+def test_epoch_sampler__draws_classes_by_the_square_root_of_their_size() -> None:
+    counts = np.bincount([TARGETS[index] for index, _ in sample(count=17000)])
+    assert counts.tolist() == pytest.approx([10000, 5000, 2000], rel=0.05)
 
 
-def test_draw_photos__classes_are_mixed() -> None:
-    targets = TARGETS[draw_photos(TARGETS, 1700, 0, 1)]
-    assert set(targets[:40]) == set(targets[-40:]) == {0, 1, 2}
+def test_epoch_sampler__augments_every_image_differently() -> None:
+    seeds = Counter(seed for epoch in (1, 2) for _, seed in sample(epoch))
+    assert max(seeds.values()) == 1
 
 
-def test_draw_photos__one_photo() -> None:
-    assert draw_photos(np.zeros(1, np.int64), 3, 0, 1).tolist() == [0, 0, 0]
+def test_epoch_sampler__ranks_share_the_order_of_a_single_process() -> None:
+    shares = [sample(count=12, rank=rank, world_size=3) for rank in range(3)]
+    assert [key for keys in zip(*shares, strict=True) for key in keys] == sample(count=12)
 
 
-def test_draw_photos__a_class_without_photos() -> None:
-    assert set(draw_photos(np.asarray([0, 2]), 8, 0, 1)) == {0, 1}
-
-
-def test_keep_readable__without_those_that_cannot_be_decoded(
-    paths: list[Path], broken: Path
+def test_keep_readable__drops_images_that_cannot_be_decoded(
+    data: FineTuningData, broken: Path
 ) -> None:
-    split = LabeledImages((paths[0], broken, paths[1], broken.with_name("gone.jpg")), np.arange(4))
-    kept = keep_readable(split, SIZE, DistributedContext())
-    assert kept.paths == (paths[0], paths[1])
-    assert kept.targets.tolist() == [0, 2]
+    first, second = data.train.paths[:2]
+    paths = (first, broken, second, broken.with_name("missing.jpg"))
+    images = keep_readable(
+        LabeledImages(paths, np.arange(4)), data.preprocessing, DistributedContext()
+    )
+    assert images.paths == (first, second)
+    assert images.targets.tolist() == [0, 2]
 
 
-def test_keep_readable__none(broken: Path) -> None:
-    kept = keep_readable(LabeledImages((broken,), np.arange(1)), SIZE, DistributedContext())
-    assert kept.paths == ()
-    assert kept.targets.shape == (0,)
+def test_keep_readable__no_readable_image(data: FineTuningData, broken: Path) -> None:
+    images = LabeledImages((broken,), np.arange(1))
+    assert keep_readable(images, data.preprocessing, DistributedContext()).paths == ()
 
 
-def test_keep_readable__looks_at_its_own_share_only(
-    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_keep_readable__decodes_the_share_of_the_rank(
+    data: FineTuningData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DistributedContext, "add", lambda _, values: values)
-    split = LabeledImages(tuple(paths[:7]), np.arange(7))
-    assert keep_readable(split, SIZE, DistributedContext(1, 3)).targets.tolist() == [1, 4]
+    monkeypatch.setattr(DistributedContext, "all_reduce_sum", lambda _, values: values)
+    images = LabeledImages(data.train.paths[:7], np.arange(7))
+    share = keep_readable(images, data.preprocessing, DistributedContext(1, 3))
+    assert share.targets.tolist() == [1, 4]
 
 
-@pytest.mark.parametrize("batch", [1, 3, 5, 13, 20])
-def test_load_batches__all_in_order(paths: list[Path], batch: int) -> None:
-    wanted = [*paths[::2], paths[0], paths[0]]
-    batches = list(load_batches(SIZE, wanted, batch))
-    assert [len(pixels) for pixels in batches[:-1]] == [batch] * (len(batches) - 1)
-    expected = np.stack([SIZE.apply(decode(path)) for path in wanted])
-    assert np.array_equal(np.concatenate(batches), expected)
-    assert torch.from_numpy(batches[0]).dtype == torch.uint8
+@pytest.mark.parametrize("batch_size", [1, 5, 13, 20])
+def test_image_loader__yields_all_images_in_order(data: FineTuningData, batch_size: int) -> None:
+    keys: list[Key] = [(index, None) for index in (*range(13), 0, 0)]
+    batches = list(ImageLoader(data.train, data.preprocessing, keys, batch_size))
+    assert all(len(pixels) == batch_size for pixels, _ in batches[:-1])
+    expected = [data.preprocessing.read(data.train.paths[index]) for index, _ in keys]
+    pixels, targets = (torch.cat(values).numpy() for values in zip(*batches, strict=True))
+    assert np.array_equal(pixels, expected)
+    assert np.array_equal(targets, data.train.targets[[index for index, _ in keys]])
 
 
-def test_load_batches__no_photos() -> None:
-    assert list(load_batches(SIZE, [], 4)) == []
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_image_loader__workers_do_not_change_batches_or_the_global_generator(
+    data: FineTuningData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, states = [], []
+    for workers in (0, 2):
+        monkeypatch.setattr(sampling, "granted_cpus", lambda count=workers: count)
+        torch.manual_seed(0)
+        sampler = EpochSampler(data.train.targets, 8, 0, DistributedContext())
+        loader = ImageLoader(data.train, data.preprocessing, sampler, 4)
+        epochs = []
+        for sampler.epoch in (1, 2):
+            epochs.extend(pixels for pixels, _ in loader)
+        batches.append(torch.stack(epochs))
+        states.append(torch.get_rng_state())
+    assert torch.equal(*batches)
+    assert torch.equal(*states)
 
 
-@pytest.mark.parametrize("place", [0, 3, 4])
-def test_load_batches__broken_since(paths: list[Path], broken: Path, place: int) -> None:
-    wanted = paths[:5]
-    wanted[place] = broken
-    with pytest.raises(DataError, match=r"broken\.jpg: could be read at first"):
-        list(load_batches(SIZE, wanted, 2))
-
-
-def test_load_batches__left_early(paths: list[Path]) -> None:
-    batches = load_batches(SIZE, paths, 2)
-    next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    del batches
-    gc.collect()
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith(("batch", "decode"))]
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_image_loader__image_became_unreadable(
+    data: FineTuningData, broken: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "granted_cpus", lambda: workers)
+    images = replace(data.train, paths=(*data.train.paths[:12], broken))
+    loader = ImageLoader(images, data.preprocessing, [(0, None), (12, 1), (2, None)], 2)
+    with pytest.raises(DataError, match=r"broken\.jpg: was readable when .* now: .*") as caught:
+        list(loader)
+    assert "\n" not in str(caught.value)

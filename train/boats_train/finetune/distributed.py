@@ -71,15 +71,14 @@ class DistributedContext:
                 self.barrier()
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model with gradients averaged over the processes.
+        """Return the model with gradients averaged over the processes, and the weights of rank 0.
 
-        The weights of rank 0 are copied to the other processes. Buffers are not synchronized:
-        fine-tuning does not change any. With one process, the model itself is returned.
+        With one process, the model itself is returned.
         """
         if self.world_size == 1:
             return model
         device_ids = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=device_ids)
 
     def barrier(self) -> None:
         """Wait until all processes have reached this call."""
