@@ -5,42 +5,50 @@ from pathlib import Path
 
 import pytest
 
-from boats_runtime.cli import inputs as sources
-from boats_runtime.cli.inputs import Source, find_sources
+from boats_runtime.cli import inputs as inputs_module
+from boats_runtime.cli.inputs import find_images, find_inputs
 from boats_runtime.errors import UsageError
+from boats_runtime.prediction import Failure, ImageInput
+
+FILES = (
+    "b.jpg", "a.JPG", "c/d.png", "c/e/f.webp", "c/notes.txt", ".hidden.jpg", ".git/g.jpg",
+    "[x].jpg", "z/h.tiff",
+)  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with photos at several depths, and with what is none; it is the current one."""
-    for name in (
-        "b.jpg", "a.JPG", "c/d.png", "c/e/f.webp", "c/notes.txt", ".hidden.jpg", ".git/g.jpg",
-        "[x].jpg", "z/h.tiff",
-    ):  # fmt: skip
+    """A current folder with images at several depths and other files."""
+    for name in FILES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def found(*arguments: str) -> list[str]:
-    return [source.name for source in find_sources(arguments)]
+def find_names(*arguments: str) -> list[str]:
+    """Return the names of the inputs, all of which must be images."""
+    inputs = list(find_inputs(arguments))
+    assert all(isinstance(item, ImageInput) for item in inputs)
+    return [item.name for item in inputs]
 
 
-def give_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def find_failure(argument: str) -> tuple[str, str]:
+    """Return name and reason of the only input, which must be a failure."""
+    (failure,) = find_inputs([argument])
+    assert isinstance(failure, Failure)
+    return failure.name, str(failure)
+
+
+def set_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
-@pytest.mark.usefixtures("folder")
-def test_find_sources__folder() -> None:
-    assert found(".") == ["[x].jpg", "a.JPG", "b.jpg", "c/d.png", "c/e/f.webp", "z/h.tiff"]
-    assert found("c") == ["c/d.png", "c/e/f.webp"]
-
-
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
-    ("pattern", "names"),
+    ("argument", "names"),
     [
+        (".", ["[x].jpg", "a.JPG", "b.jpg", "c/d.png", "c/e/f.webp", "z/h.tiff"]),
+        ("c", ["c/d.png", "c/e/f.webp"]),
         ("*.jpg", ["[x].jpg", "b.jpg"]),
         ("c/*", ["c/d.png", "c/notes.txt"]),
         ("**/*.webp", ["c/e/f.webp"]),
@@ -48,32 +56,29 @@ def test_find_sources__folder() -> None:
         ("[x].jpg", ["[x].jpg"]),
     ],
 )
-def test_find_sources__pattern(pattern: str, names: list[str]) -> None:
-    assert found(pattern) == names
+def test_find_inputs__folder_or_pattern(argument: str, names: list[str]) -> None:
+    assert find_names(argument) == names
 
 
-@pytest.mark.usefixtures("folder")
-def test_find_sources__files_in_the_order_given() -> None:
-    arguments = ("z/h.tiff", "gone.jpg", "c/notes.txt", "z/h.tiff")
-    assert found(*arguments) == list(arguments)
-    assert all(source.content == Path(source.name) for source in find_sources(arguments))
+def test_find_inputs__files_in_the_given_order() -> None:
+    arguments = ("z/h.tiff", "missing.jpg", "c/notes.txt", "z/h.tiff")
+    assert list(find_inputs(arguments)) == [ImageInput(name, Path(name)) for name in arguments]
 
 
-@pytest.mark.usefixtures("folder")
-def test_find_sources__nothing_there() -> None:
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("empty", "no images in this folder"),
+        ("*.gif", "no file matches this pattern"),
+        ("", "empty name"),
+    ],
+)
+def test_find_inputs__no_image(argument: str, reason: str) -> None:
     Path("empty").mkdir()
-    assert list(find_sources(["empty", "*.gif"])) == [
-        Source("empty", None, "no photos in this folder"),
-        Source("*.gif", None, "nothing matches"),
-    ]
+    assert find_failure(argument) == (argument, reason)
 
 
-@pytest.mark.usefixtures("folder")
-def test_find_sources__empty_name() -> None:
-    assert list(find_sources([""])) == [Source("", None, "an empty name")]
-
-
-def test_find_sources__folder_without_rights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_inputs__unreadable_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scandir = os.scandir
 
     def refuse(path: Path) -> object:
@@ -81,51 +86,46 @@ def test_find_sources__folder_without_rights(folder: Path, monkeypatch: pytest.M
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(sources.os, "scandir", refuse)  # root may read everything
-    rows = list(find_sources([str(folder)]))
-    assert Source(str(folder / "c"), None, "can't be read: Permission denied") in rows
-    assert rows[-1].name == str(folder / "z" / "h.tiff")
+    monkeypatch.setattr(inputs_module.os, "scandir", refuse)  # root can read every folder
+    *_, failure, last = find_inputs([str(folder)])
+    assert isinstance(failure, Failure)
+    assert failure.name == str(folder / "c")
+    assert str(failure) == "cannot be read: Permission denied"
+    assert last.name == str(folder / "z" / "h.tiff")
+    names = [path.name for path in find_images(folder)]
+    assert names == ["[x].jpg", "a.JPG", "b.jpg", "h.tiff"]
 
 
-def test_find_sources__links(folder: Path) -> None:
+def test_find_inputs__links(folder: Path) -> None:
     (folder / "c" / "e" / "up").symlink_to(folder / "c")
     (folder / "z" / "other").symlink_to(folder / "c" / "e")
-    assert found("c") == ["c/d.png", "c/e/f.webp"]
-    assert found("z") == ["z/h.tiff", "z/other/f.webp", "z/other/up/d.png"]
+    assert find_names("c") == ["c/d.png", "c/e/f.webp"]
+    assert find_names("z") == ["z/h.tiff", "z/other/f.webp", "z/other/up/d.png"]
 
 
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(
-    "content",
-    [b"b.jpg\nc\n\n", b"b.jpg\r\nc", b"b.jpg\0c\0", b"b.jpg\0c"],
-)
-def test_find_sources__list(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [b"b.jpg\nc\n\n", b"b.jpg\r\nc", b"b.jpg\0c\0", b"b.jpg\0c"])
+def test_find_inputs__list(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("list.txt").write_bytes(content)
     expected = ["b.jpg", "c/d.png", "c/e/f.webp", "a.JPG"]
-    assert found("@list.txt", "a.JPG") == expected
-    give_stdin(monkeypatch, content)
-    assert found("@-", "a.JPG") == expected
+    assert find_names("@list.txt", "a.JPG") == expected
+    set_stdin(monkeypatch, content)
+    assert find_names("@-", "a.JPG") == expected
 
 
-@pytest.mark.usefixtures("folder")
-def test_find_sources__list_of_names_with_line_breaks() -> None:
-    Path("list.txt").write_bytes(b"one\nname.jpg\0caf\xe9.jpg\0")
-    assert found("@list.txt") == ["one\nname.jpg", os.fsdecode(b"caf\xe9.jpg")]
+def test_find_inputs__names_with_line_breaks() -> None:
+    Path("list.txt").write_bytes(b"two\nlines.jpg\0caf\xe9.jpg\0")
+    assert find_names("@list.txt") == ["two\nlines.jpg", os.fsdecode(b"caf\xe9.jpg")]
 
 
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("name", ["gone.txt", "c"])
-def test_find_sources__list_cant_be_read(name: str) -> None:
-    with pytest.raises(UsageError, match=f"@{name}: can't be read: "):
-        found(f"@{name}")
+@pytest.mark.parametrize("name", ["missing.txt", "c"])
+def test_find_inputs__unreadable_list(name: str) -> None:
+    with pytest.raises(UsageError, match=f"@{name}: cannot be read: "):
+        find_names(f"@{name}")
 
 
-def test_find_sources__photo_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    give_stdin(monkeypatch, b"a photo")
-    assert list(find_sources(["-"])) == [Source("-", b"a photo")]
-
-
-def test_find_sources__too_much_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_BYTES", 1 << 20)
-    give_stdin(monkeypatch, bytes((1 << 20) + 1))
-    assert list(find_sources(["-"])) == [Source("-", None, "more than 1 MiB on standard input")]
+def test_find_inputs__standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs_module, "MAX_BYTES", 1 << 20)
+    set_stdin(monkeypatch, b"an image")
+    assert list(find_inputs(["-"])) == [ImageInput("-", b"an image")]
+    set_stdin(monkeypatch, bytes((1 << 20) + 1))
+    assert find_failure("-") == ("-", "more than 1 MiB on standard input")

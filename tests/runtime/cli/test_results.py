@@ -1,0 +1,93 @@
+import csv
+import io
+import json
+
+import pytest
+
+from boats_runtime.cli.results import (
+    CsvWriter,
+    JsonlWriter,
+    JsonWriter,
+    ResultContext,
+    ResultWriter,
+    TableWriter,
+)
+from boats_runtime.prediction import Failure, Outcome, Prediction, Score
+
+CONTEXT = ResultContext("cpu", "digest", threshold=0.5, top=2)
+SCORES = (Score("topa", 0.75), Score("gòndola", 0.125), Score("barca", 0.125))
+OUTCOMES = (
+    Prediction(SCORES, 1.5, name='a, "b".jpg'),
+    Prediction((Score("topa", 0.25), *SCORES[1:]), 2.0, name="unknown.jpg"),
+    Failure("cannot be read: Is a directory", "broken"),
+)
+OBJECTS = [
+    {
+        "schema_version": 1,
+        "path": 'a, "b".jpg',
+        "status": "ok",
+        "label": "topa",
+        "score": 0.75,
+        "unknown": False,
+        "top": [{"label": "topa", "score": 0.75}, {"label": "gòndola", "score": 0.125}],
+        "latency_ms": 1.5,
+        "provider": "cpu",
+        "model": "digest",
+    },
+    {
+        "schema_version": 1,
+        "path": "unknown.jpg",
+        "status": "ok",
+        "label": "topa",
+        "score": 0.25,
+        "unknown": True,
+        "top": [{"label": "topa", "score": 0.25}, {"label": "gòndola", "score": 0.125}],
+        "latency_ms": 2.0,
+        "provider": "cpu",
+        "model": "digest",
+    },
+    {
+        "schema_version": 1,
+        "path": "broken",
+        "status": "error",
+        "error": "cannot be read: Is a directory",
+    },
+]
+
+
+def write(kind: type[ResultWriter], *options: int, outcomes: tuple[Outcome, ...] = OUTCOMES) -> str:
+    stream = io.StringIO()
+    writer = kind(stream, CONTEXT, *options)
+    for outcome in outcomes:
+        writer.write(outcome)
+    writer.finish()
+    return stream.getvalue()
+
+
+def test_table_writer__aligns_the_names() -> None:
+    assert write(TableWriter, 11) == (
+        'a, "b".jpg    topa 0.750   gòndola 0.125\n'
+        "unknown.jpg   unknown: topa 0.250   gòndola 0.125\n"
+        "broken        error: cannot be read: Is a directory\n"
+    )
+    assert write(TableWriter, 0).splitlines()[2].startswith("broken        error")
+
+
+def test_jsonl_writer__writes_the_schema_in_order() -> None:
+    assert write(JsonlWriter) == "".join(f"{json.dumps(value)}\n" for value in OBJECTS)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_json_writer__writes_one_object(count: int) -> None:
+    content = {"schema_version": 1, "predictions": OBJECTS[:count]}
+    assert write(JsonWriter, outcomes=OUTCOMES[:count]) == json.dumps(content, indent=2) + "\n"
+
+
+def test_csv_writer__quotes_names() -> None:
+    lines = write(CsvWriter).splitlines()
+    assert lines[0] == "path,status,label,score,unknown,latency_ms,provider,model,error"
+    assert lines[1] == '"a, ""b"".jpg",ok,topa,0.75,False,1.5,cpu,digest,'
+    rows = list(csv.DictReader(lines))
+    assert [row["path"] for row in rows] == [value["path"] for value in OBJECTS]
+    assert rows[2]["error"] == "cannot be read: Is a directory"
+    assert write(CsvWriter, outcomes=()) == lines[0] + "\n"
