@@ -29,7 +29,7 @@ from boats_train.features.extraction import decode_images
 from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.svm.folds import Folds, make_folds
-from boats_train.svm.grid_search import Candidate, held_out_decisions
+from boats_train.svm.grid_search import Candidate, CrossValidation
 from suite.harness import Result, run_script
 
 COST, FACTOR = 10.0, 0.7
@@ -122,14 +122,14 @@ def try_variants(
     }
     for name, (features, further) in track(variants.items(), "variants", len(variants)):
         predicted = np.empty_like(targets)
-        for learned, held in folds.strict():
+        for learned, held in folds.split():
             rows, labels = features[learned], targets[learned]
             if further is not None:
                 rows, labels = np.concatenate([rows, further[learned]]), np.tile(labels, 2)
             svc = SVC(C=COST, gamma=FACTOR / (rows.shape[1] * rows.var()), break_ties=True)
             predicted[held] = svc.fit(rows, labels).predict(features[held])
         right = predicted == targets
-        means = [float(right[held].mean()) for _, held in folds.strict()]
+        means = [float(right[held].mean()) for _, held in folds.split()]
         yield {
             "variant": name,
             "measured_on": folds.kind,
@@ -147,9 +147,9 @@ def try_calibrations(
     folds = make_folds(paths[:count], labels, None, 0)
     svc = SVC(C=COST, gamma=gamma, break_ties=True)
     candidate = Candidate("none", gamma, FACTOR, COST, None)
-    decisions = held_out_decisions(train, labels, folds, candidate, granted_cpus())
+    decisions = CrossValidation(train, labels, folds).compute_decisions(candidate)
     ours = CalibratedSVC(svc.fit(train, labels)).fit(decisions, labels)
-    pairs = folds.with_every_class(labels)
+    pairs = folds.split_with_all_classes(labels)
     apart = CalibratedClassifierCV(svc, method="sigmoid", cv=pairs, ensemble=False)
     calibrations = {"one slope, an offset a class": ours, "one sigmoid a class, apart": apart}
     apart.fit(train, labels)

@@ -455,7 +455,7 @@ def other_run(
     request: pytest.FixtureRequest, dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     """A run with a linear head, or of the small CNN."""
-    from boats_train.pipeline import Workspace, train_model
+    from boats_train.pipeline import TrainingPipeline, Workspace
     from boats_train.runs.config import TrainConfig
 
     settings = {
@@ -473,10 +473,8 @@ def other_run(
     )
     place = tmp_path_factory.mktemp("other")
     workspace = Workspace(None, place / "work", resume=False, log=ignore)
-    folder = write_run(
-        train_model(config, scan_dataset(dataset_folder), workspace).run, place, request.param
-    )
-    return load_run(folder)
+    result = TrainingPipeline(config, scan_dataset(dataset_folder), workspace).run()
+    return load_run(write_run(result.run, place, request.param))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

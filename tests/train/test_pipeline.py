@@ -3,12 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from boats_data.dataset import Dataset, scan_dataset
 from boats_runtime.errors import UsageError
-from boats_train.pipeline import Workspace, train_model, training_digest
-from boats_train.plots import illustrate
-from boats_train.report_comparison import compare, draw_comparison, to_markdown, write_comparison
+from boats_runtime.preprocessing import decode
+from boats_train.pipeline import TrainingPipeline, Workspace, training_digest
+from boats_train.plots import write_plots
+from boats_train.report_comparison import format_comparison, train_report_models, write_comparison
+from boats_train.result_tables import format_result
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import load_run, write_run
 
@@ -24,83 +27,91 @@ def config(dataset_folder: Path) -> TrainConfig:
 
 
 @pytest.fixture
-def lines() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, lines: list[str]) -> Workspace:
-    return Workspace(tmp_path / "cache", tmp_path / "work", False, lines.append)
+def workspace(tmp_path: Path, messages: list[str]) -> Workspace:
+    return Workspace(tmp_path / "cache", tmp_path / "work", False, messages.append)
 
 
-def head(config: TrainConfig) -> TrainConfig:
-    return replace(config, model="finetune", tune=True, learning_rate=1e-3, epochs=5, batch_size=8)
-
-
-def test_train_model__remembers_features(
-    config: TrainConfig, dataset: Dataset, workspace: Workspace, lines: list[str]
+def test_run__reads_cached_features(
+    config: TrainConfig, dataset: Dataset, workspace: Workspace, messages: list[str]
 ) -> None:
-    first = train_model(config, dataset, workspace)
-    assert not any("features were in" in line for line in lines)
-    again = train_model(config, dataset, workspace)
-    assert any(line.startswith("train: 13 photos' features were in") for line in lines)
+    first = TrainingPipeline(config, dataset, workspace).run()
+    assert not any("features of" in message for message in messages)
+    second = TrainingPipeline(config, dataset, workspace).run()
+    assert f"train: features of 13 images read from {workspace.cache}" in messages
     for name, probabilities in first.probabilities.items():
-        assert np.array_equal(again.probabilities[name], probabilities)
+        np.testing.assert_array_equal(second.probabilities[name], probabilities)
 
 
-@pytest.mark.parametrize("model", ["svm", "finetune", "cnn"])
-def test_train_model__a_run_read_back_gives_the_same_probabilities(
-    model: str, config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
+@pytest.mark.parametrize(
+    ("model", "plot"),
+    [("svm", "coverage.png"), ("finetune", "curves.png"), ("cnn", "curves.png")],
+)
+def test_run__written_run_gives_the_same_probabilities(
+    model: str,
+    plot: str,
+    config: TrainConfig,
+    dataset: Dataset,
+    workspace: Workspace,
+    tmp_path: Path,
 ) -> None:
-    if model == "finetune":
-        config = head(config)
-    elif model == "cnn":
-        config = replace(head(config), model="cnn", backbone="small_cnn", height=30, width=100)
-    result = train_model(config, dataset, workspace)
-    folder = write_run(result.run, tmp_path, "run", lambda scratch: illustrate(result, scratch))
-    again = load_run(folder)
-    assert again.config == config
-    photo = again.preprocessing.apply(_open(dataset.splits["valid"].paths[0]))
-    import torch
-
+    if model != "svm":
+        config = replace(config, model=model, tune=True, learning_rate=1e-3, epochs=5, batch_size=8)
+    if model == "cnn":
+        config = replace(config, backbone="small_cnn", height=30, width=100)
+    result = TrainingPipeline(config, dataset, workspace).run()
+    folder = write_run(result.run, tmp_path, "run", lambda folder: write_plots(result, folder))
+    run = load_run(folder)
+    assert run.config == config
+    pixels = run.preprocessing.apply(decode(dataset.splits["valid"].paths[0]))
     with torch.inference_mode():
-        features = again.network(torch.from_numpy(photo.copy())[None]).numpy()
+        features = run.network(torch.from_numpy(pixels.copy())[None]).numpy()
     expected = result.probabilities["valid"][0]
-    np.testing.assert_allclose(again.estimator.predict_proba(features)[0], expected, atol=0.02)
-    pictures = {path.name for path in folder.glob("*.png")}
-    own = {"coverage.png"} if model == "svm" else {"curves.png"}
-    assert pictures == {"confusion.png", "reliability.png"} | own
+    np.testing.assert_allclose(run.estimator.predict_proba(features)[0], expected, atol=0.02)
+    plots = {path.name for path in folder.glob("*.png")}
+    assert plots == {"confusion.png", "reliability.png", plot}
     assert (folder / "curves.csv").exists() == (model != "svm")
-    assert (folder / "events").exists() == (model != "svm")
 
 
-def test_train_model__from_a_run_takes_its_network(
+def test_run__network_of_another_run(
     config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
 ) -> None:
-    first = train_model(config, dataset, workspace)
-    folder = write_run(first.run, tmp_path, "first")
-    again = train_model(replace(config, seed=9, from_run=str(folder)), dataset, workspace)
-    for key, value in first.run.network.state_dict().items():
-        assert (again.run.network.state_dict()[key] == value).all()
-    other = replace(config, from_run=str(folder), width=128)
-    with pytest.raises(UsageError, match="--from"):
-        train_model(other, dataset, workspace)
+    source = TrainingPipeline(config, dataset, workspace).run().run
+    folder = write_run(source, tmp_path, "source")
+    config = replace(config, seed=9, from_run=str(folder))
+    run = TrainingPipeline(config, dataset, workspace).run().run
+    for key, value in source.network.state_dict().items():
+        assert torch.equal(run.network.state_dict()[key], value)
+    with pytest.raises(UsageError, match=f"--from {folder}: the image size or the classes"):
+        TrainingPipeline(replace(config, width=128), dataset, workspace).run()
 
 
-def test_train_model__records_cross_validation_and_threshold(
+def test_run__records_cross_validation_and_threshold(
     config: TrainConfig, dataset: Dataset, workspace: Workspace
 ) -> None:
-    recorded = train_model(replace(config, tune=True), dataset, workspace).run.metrics
-    assert len(recorded["cross_validation"]["tried"]) == 72
-    assert recorded["cross_validation_with_valid"]["photos"] == 13 + 7
-    assert 0 <= recorded["operating_point"]["threshold"] <= 1
-    assert len(recorded["operating_point"]["curve"]) == 101
+    result = TrainingPipeline(replace(config, tune=True), dataset, workspace).run()
+    metrics = result.run.metrics
+    assert len(metrics["cross_validation"]["tried"]) == 72
+    assert set(metrics["cross_validation"]["chosen"]) == {
+        "scaling", "gamma", "gamma_factor", "cost", "class_weight", "fold_accuracy",
+        "mean_accuracy", "macro_f1",
+    }  # fmt: skip
+    assert metrics["cross_validation_with_valid"]["photos"] == 13 + 7
+    selection = metrics["operating_point"]
+    assert len(selection["curve"]) == 101
+    lines = format_result(result).splitlines()
+    assert lines[5].startswith("cross-validation, stratified (fold 1, fold 2, ")
+    assert lines[8].startswith(f"  threshold {selection['threshold']:.2f}: coverage ")
 
 
-def test_compare__trains_every_model_of_the_report(
+def test_train_report_models__tables_of_the_report(
     config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
 ) -> None:
-    outcomes = compare(replace(config, tune=True), dataset, workspace)
+    outcomes = train_report_models(replace(config, tune=True), dataset, workspace)
     assert [outcome.entry.name for outcome in outcomes] == [
         "--model cnn",
         "--model finetune --lr 1e-4",
@@ -109,28 +120,22 @@ def test_compare__trains_every_model_of_the_report(
         "--model svm --tune off",
         "--model svm",
     ]
-    text = to_markdown(outcomes)
-    assert "| `--model finetune --lr 1e-2` |" in text
-    assert "| 0.727 |" in text
-    for number in (1, 2, 3):
-        assert f"## Table {number}" in text
-    assert draw_comparison(outcomes).axes
-    folder = tmp_path / "compared"
-    write_comparison(outcomes, folder)
-    assert {path.name for path in folder.iterdir()} == {"compare.md", "compare.json", "compare.png"}
+    lines = format_comparison(outcomes).splitlines()
+    assert "| model | train | valid | test | test macro-F1 | report, test |" in lines
+    metrics = outcomes[2].metrics
+    cells = [f"{metrics[name].accuracy:.3f}" for name in ("train", "valid", "test")]
+    cells.append(f"{metrics['test'].macro_f1:.3f}")
+    assert f"| `--model finetune --lr 1e-2` | {' | '.join(cells)} | 0.727 |" in lines
+    write_comparison(outcomes, tmp_path / "comparison")
+    files = {path.name for path in (tmp_path / "comparison").iterdir()}
+    assert files == {"compare.md", "compare.json", "compare.png"}
 
 
-def test_training_digest__changes_with_configuration_and_photos(
+def test_training_digest__depends_on_configuration_and_images(
     config: TrainConfig, dataset: Dataset
 ) -> None:
-    base = training_digest(config, dataset)
-    assert training_digest(config, dataset) == base
-    assert training_digest(replace(config, seed=1), dataset) != base
-    fewer = replace(dataset, splits={"train": dataset.splits["train"]})
-    assert training_digest(config, fewer) != base
-
-
-def _open(path: Path):  # type: ignore[no-untyped-def]
-    from boats_runtime.preprocessing import decode
-
-    return decode(path)
+    digest = training_digest(config, dataset)
+    assert training_digest(config, dataset) == digest
+    assert training_digest(replace(config, seed=1), dataset) != digest
+    smaller = replace(dataset, splits={"train": dataset.splits["train"]})
+    assert training_digest(config, smaller) != digest

@@ -1,9 +1,8 @@
-"""From a picture set to a run: network, features, classifier, metrics."""
+"""Train a run from a dataset: network, features, classifier and metrics."""
 
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from boats_data.dataset import Dataset, digest_images
 from boats_metrics.classification import ClassificationMetrics, compute_metrics
+from boats_runtime.cli.app import Log
 from boats_runtime.errors import DataError, UsageError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.features.cache import FeatureCache, network_key
@@ -34,26 +34,24 @@ from boats_train.finetune.sampling import keep_readable
 from boats_train.finetune.trainer import FineTuningData, FineTuningSettings
 from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.feature_network import FeatureNetwork, check_network
-from boats_train.models.small_cnn import FEATURES, SmallCnn
+from boats_train.models.small_cnn import FEATURES, SmallCNN
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import Run, library_versions, load_run
 from boats_train.svm.fit import cross_validate, fit_svm
 
-Log = Callable[[str], None]
-
-PROBES = 4
-"""Real photos on which a way to run the network is tried."""
+PROBE_IMAGES = 4
+"""Training images on which inference backends are compared."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where and how a training works; nothing here changes what is learned.
+    """Folders and processes of a training; they do not change its result.
 
     Attributes:
-        cache: Folder of the feature cache; None keeps no features.
-        folder: Where checkpoints lie until the run is written.
-        resume: Whether to go on from them.
-        log: Takes a line about what goes on.
+        cache: Folder of the feature cache; None for no cache.
+        folder: Folder of the checkpoints.
+        resume: Whether to resume from a checkpoint.
+        log: Function that prints a line of progress.
         distributed: This process among those that train together.
     """
 
@@ -66,37 +64,35 @@ class Workspace:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training made.
+    """A trained run and its predictions.
 
     Attributes:
-        run: Ready to be written.
-        metrics: Of each split, by its name.
-        targets: True class indices `(N,) int64` of each split.
-        probabilities: `(N, K) float64` of each split.
-        rows: Curves, a row an epoch; empty for an SVM.
-        skipped: Photos that could not be decoded, each with its reason.
+        run: The run, not yet written.
+        metrics: Metrics of each split, by its name.
+        targets: True class indices of each split, (N,) int64.
+        probabilities: Probabilities of each split, (N, K) float64.
+        history: Metrics of each epoch; empty for an SVM.
+        skipped: Images that could not be decoded, each with the reason.
     """
 
     run: Run
     metrics: dict[str, ClassificationMetrics]
     targets: dict[str, NDArray[np.int64]]
     probabilities: dict[str, NDArray[np.float64]]
-    rows: list[EpochMetrics]
+    history: list[EpochMetrics]
     skipped: tuple[tuple[Path, str], ...]
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """A classifier on features, what is recorded of it, and its curves."""
-
+class _FittedClassifier:
     estimator: Any
     details: dict[str, Any]
-    rows: list[EpochMetrics]
+    history: list[EpochMetrics]
 
 
 @dataclass(frozen=True)
-class _Extracted:
-    """The features of a split, its targets and its photos, without those that can't be decoded."""
+class _SplitFeatures:
+    """Features, targets, files and SHA-256 digests of the decoded images of a split."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -104,234 +100,241 @@ class _Extracted:
     digests: tuple[bytes, ...]
 
 
-def train_model(config: TrainConfig, dataset: Dataset, workspace: Workspace) -> TrainingResult:
-    """Trains what the configuration says.
+class TrainingPipeline:
+    """Train a network and a classifier.
 
     Args:
-        config: The resolved configuration.
-        dataset: The photos.
-        workspace: Cache and checkpoints.
-
-    Raises:
-        UsageError: The backbone or its weights can't be had; `DownloadError` for ImageNet's.
-        DataError: The weights are of another network, or no photo of a class can be read.
-        RunError: `--from` is no run, or the loss is not a number any more.
-        OutputError: The cache or a checkpoint can't be written.
+        config: Resolved configuration.
+        dataset: Images with labels.
+        workspace: Folders and processes.
     """
-    started = time.perf_counter()
-    network = _make_network(config, dataset, workspace.distributed)
-    learned = _train_network(config, dataset, network, workspace)
-    network_ready = time.perf_counter()
-    extracted, skipped = _extract(config, dataset, network, workspace)
-    features_ready = time.perf_counter()
-    fitted = learned or _fit_classifier(config, dataset, extracted, workspace)
-    done = time.perf_counter()
-    probabilities = {
-        name: np.asarray(fitted.estimator.predict_proba(split.features), dtype=np.float64)
-        for name, split in extracted.items()
-    }
-    metrics = {
-        name: compute_metrics(split.targets, probabilities[name].argmax(axis=1), dataset.classes)
-        for name, split in extracted.items()
-    }
-    recorded = {
-        "splits": {name: split.to_json() for name, split in metrics.items()},
-        "data": {
-            name: digest_images(split.digests, split.targets, dataset.classes)
-            for name, split in extracted.items()
-        },
-        "seconds": {
-            "network": network_ready - started,
-            "features": features_ready - network_ready,
-            "classifier": done - features_ready,
-        },
-        "skipped": [str(path) for path, _ in skipped],
-        **fitted.details,
-    }
-    preprocessing = make_preprocessing(config)
-    run = Run(
-        config, dataset.classes, preprocessing, network.cpu(), fitted.estimator, recorded,
-        library_versions(),
-    )  # fmt: skip
-    targets = {name: split.targets for name, split in extracted.items()}
-    return TrainingResult(run, metrics, targets, probabilities, fitted.rows, tuple(skipped))
 
+    def __init__(self, config: TrainConfig, dataset: Dataset, workspace: Workspace) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._workspace = workspace
+        self._preprocessing = Preprocessing(config.height, config.width)
+        self._skipped: list[tuple[Path, str]] = []
 
-def take_part(config: TrainConfig, dataset: Dataset, workspace: Workspace) -> None:
-    """Trains beside rank 0, which calls `train_model`, until the network is trained.
+    def run(self) -> TrainingResult:
+        """Train and evaluate.
 
-    Raises:
-        BoatsError: As in `train_model`.
-    """
-    network = _make_network(config, dataset, workspace.distributed)
-    _train_network(config, dataset, network, workspace)
+        Raises:
+            UsageError: If the backbone or its weights are not available; `DownloadError` if the
+                ImageNet weights cannot be downloaded.
+            DataError: If the weights belong to another network, or a class has no readable
+                training images.
+            RunError: If `--from` is not a run, or the loss is not finite.
+            OutputError: If the cache or a checkpoint cannot be written.
+        """
+        times = [time.perf_counter()]
+        network = self._make_network()
+        classifier = self._train_network(network)
+        times.append(time.perf_counter())
+        splits = self._extract_features(network)
+        times.append(time.perf_counter())
+        classifier = classifier or self._fit_classifier(splits)
+        times.append(time.perf_counter())
+        return self._evaluate(network, classifier, splits, np.diff(times).tolist())
 
+    def join(self) -> None:
+        """Train the network together with rank 0, which calls `run`.
 
-def make_preprocessing(config: TrainConfig) -> Preprocessing:
-    """Returns how a photo becomes the input of the configured network."""
-    return Preprocessing(config.height, config.width)
+        Raises:
+            BoatsError: As in `run`.
+        """
+        self._train_network(self._make_network())
 
+    def _make_network(self) -> FeatureNetwork:
+        config, device = self._config, self._workspace.distributed.device
+        torch.manual_seed(config.seed)  # for random weights
+        if config.from_run:
+            source = load_run(Path(config.from_run))
+            if source.preprocessing != self._preprocessing or source.classes != self._classes:
+                raise UsageError(
+                    f"--from {config.from_run}: the image size or the classes of this run differ"
+                )
+            return source.network.to(device)
+        if config.model == "cnn":
+            backbone: nn.Module = SmallCNN(config.height, config.width)
+            return FeatureNetwork(backbone, self._preprocessing).to(device)
+        backbone = build_backbone(config.backbone)
+        with self._workspace.distributed.rank_zero_first():  # it downloads the weights
+            load_weights(backbone, config.backbone, config.weights)
+        network = FeatureNetwork(backbone, self._preprocessing)
+        check_network(network, config.backbone, self._preprocessing)
+        return network.to(device)
 
-def training_digest(config: TrainConfig, dataset: Dataset) -> str:
-    """Returns a digest of what a training learns from, to find its checkpoint again."""
-    photos = [str(path) for split in dataset.splits.values() for path in split.paths]
-    content = json.dumps([config.to_json(), photos], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    def _train_network(self, network: FeatureNetwork) -> _FittedClassifier | None:
+        """Train the network and its last layer; return None if the network is frozen."""
+        config = self._config
+        if config.model == "cnn":
+            layer = nn.Linear(FEATURES, len(self._classes)).to(network.mean.device)
+            model = nn.Sequential(network, layer)
+            history = self._train_in_memory(model, self._decode("train"), self._decode("valid"))
+        elif config.unfreeze != "0":
+            layer, history = self._fine_tune(network)
+        else:
+            return None
+        return _FittedClassifier(to_logistic_regression(layer), {}, history)
 
-
-def _make_network(
-    config: TrainConfig, dataset: Dataset, distributed: DistributedContext
-) -> FeatureNetwork:
-    torch.manual_seed(config.seed)  # decides the random weights
-    preprocessing = make_preprocessing(config)
-    device = distributed.device
-    if config.from_run:
-        earlier = load_run(Path(config.from_run))
-        if earlier.preprocessing != preprocessing or earlier.classes != dataset.classes:
-            raise UsageError(f"--from {config.from_run}: of another image size or other classes")
-        return earlier.network.to(device)
-    if config.model == "cnn":
-        return FeatureNetwork(SmallCnn(config.height, config.width), preprocessing).to(device)
-    backbone = build_backbone(config.backbone)
-    with distributed.rank_zero_first():  # which may have to download them
-        load_weights(backbone, config.backbone, config.weights)
-    network = FeatureNetwork(backbone, preprocessing)
-    check_network(network, config.backbone, preprocessing)
-    return network.to(device)
-
-
-def _train_network(
-    config: TrainConfig, dataset: Dataset, network: FeatureNetwork, workspace: Workspace
-) -> _Fitted | None:
-    """Trains the network itself with its last layer; None where only a classifier is fitted."""
-    if config.model == "cnn":
-        layer = nn.Linear(FEATURES, len(dataset.classes)).to(network.mean.device)
-        splits = {name: _decode(dataset, config, name) for name in ("train", "valid")}
-        rows = _fit(config, nn.Sequential(network, layer), splits, workspace)
-        return _Fitted(to_logistic_regression(layer), {}, rows)
-    if config.unfreeze != "0":
-        preprocessing = make_preprocessing(config)
-        distributed = workspace.distributed
+    def _fine_tune(self, network: FeatureNetwork) -> tuple[nn.Linear, list[EpochMetrics]]:
+        config, distributed = self._config, self._workspace.distributed
         train, valid = (
-            keep_readable(dataset.splits[name], preprocessing, distributed)
+            keep_readable(self._dataset.splits[name], self._preprocessing, distributed)
             for name in ("train", "valid")
         )
-        _check_readable(dataset, "train", train.targets)
-        _check_readable(dataset, "valid", valid.targets)
-        layer, rows = fine_tune(
+        self._check_readable("train", train.targets)
+        self._check_readable("valid", valid.targets)
+        return fine_tune(
             network,
-            FineTuningData(train, valid, dataset.classes, preprocessing),
+            FineTuningData(train, valid, self._classes, self._preprocessing),
             FineTuningSettings(
                 config.learning_rate, config.epochs, config.batch_size, config.seed, config.unfreeze
             ),
-            Checkpoint(workspace.folder, workspace.resume),
-            distributed,
-            workspace.log,
+            self._checkpoint,
+            distributed=distributed,
+            log=self._workspace.log,
         )
-        return _Fitted(to_logistic_regression(layer), {}, rows)
-    return None
 
+    def _decode(self, name: str) -> ArrayDataset:
+        split = self._dataset.splits[name]
+        decoded = list(decode_images(self._preprocessing, split.paths))
+        targets = split.targets[[index for index, _ in decoded]]
+        self._check_readable(name, targets)
+        return ArrayDataset(np.stack([pixels for _, pixels in decoded]), targets)
 
-def _decode(dataset: Dataset, config: TrainConfig, name: str) -> ArrayDataset:
-    """Decodes a split into memory."""
-    split = dataset.splits[name]
-    preprocessing = make_preprocessing(config)
-    photos = list(decode_images(preprocessing, split.paths))
-    _check_readable(dataset, name, split.targets[[index for index, _ in photos]])
-    pixels = np.stack([pixels for _, pixels in photos])
-    return ArrayDataset(pixels, split.targets[[index for index, _ in photos]])
+    def _extract_features(self, network: FeatureNetwork) -> dict[str, _SplitFeatures]:
+        config, workspace = self._config, self._workspace
+        self._skipped = []
+        backend = self._choose_backend(network)
+        workspace.log(
+            f"features: {config.backbone} on {network.mean.device}, "
+            f"{config.height}x{config.width}, {backend.name}: {backend.reason}"
+        )
+        key = network_key(network, self._preprocessing, backend.name)
+        cache = FeatureCache(workspace.cache, key)
+        extracted = {}
+        for name, split in self._dataset.splits.items():
+            features = extract_features(backend, self._preprocessing, split.paths, cache, name)
+            if features.cached:
+                workspace.log(
+                    f"{name}: features of {features.cached} images read from {workspace.cache}"
+                )
+            for path, reason in features.skipped:
+                workspace.log(f"skipped {path}: {reason}")
+            self._skipped.extend(features.skipped)
+            targets = split.targets[features.indices]
+            self._check_readable(name, targets)
+            paths = tuple(split.paths[index] for index in features.indices)
+            extracted[name] = _SplitFeatures(features.values, targets, paths, features.digests)
+        return extracted
 
+    def _choose_backend(self, network: FeatureNetwork) -> InferenceBackend:
+        paths = self._dataset.splits["train"].paths
+        indices = np.linspace(0, len(paths) - 1, PROBE_IMAGES, dtype=int)
+        decoded = decode_images(self._preprocessing, [paths[index] for index in indices])
+        probe = [pixels for _, pixels in decoded]
+        if self._config.model == "cnn" or not probe:
+            return float32_backend(network)
+        return choose_backend(network, np.stack(probe))
 
-def _extract(
-    config: TrainConfig, dataset: Dataset, network: FeatureNetwork, workspace: Workspace
-) -> tuple[dict[str, _Extracted], list[tuple[Path, str]]]:
-    preprocessing = make_preprocessing(config)
-    engine = _choose_engine(config, dataset, network)
-    workspace.log(
-        f"features: {config.backbone} on {network.mean.device}, {config.height}x{config.width}, "
-        f"{engine.name}: {engine.reason}"
-    )
-    key = network_key(network, preprocessing, engine.name)
-    cache = FeatureCache(workspace.cache, key)
-    extracted: dict[str, _Extracted] = {}
-    skipped: list[tuple[Path, str]] = []
-    for name, split in dataset.splits.items():
-        features = extract_features(engine, preprocessing, split.paths, cache, name)
-        if features.remembered:
-            workspace.log(
-                f"{name}: {features.remembered} photos' features were in {workspace.cache}"
-            )
-        for path, reason in features.skipped:
-            workspace.log(f"skipped {path}: {reason}")
-        skipped.extend(features.skipped)
-        targets = split.targets[features.kept]
-        _check_readable(dataset, name, targets)
-        paths = tuple(split.paths[index] for index in features.kept)
-        extracted[name] = _Extracted(features.values, targets, paths, features.digests)
-    return extracted, skipped
+    def _fit_classifier(self, splits: dict[str, _SplitFeatures]) -> _FittedClassifier:
+        config, train, valid = self._config, splits["train"], splits["valid"]
+        count, width = train.features.shape
+        self._workspace.log(f"{config.model}: {count} images, {width} features")
+        if config.model == "finetune":
+            torch.manual_seed(config.seed)
+            layer = nn.Linear(width, len(self._classes))
+            with single_thread():
+                history = self._train_in_memory(
+                    layer,
+                    ArrayDataset(train.features, train.targets),
+                    ArrayDataset(valid.features, valid.targets),
+                )
+            return _FittedClassifier(to_logistic_regression(layer), {}, history)
+        groups = config.groups or None
+        svm = fit_svm(
+            train.features, train.targets, train.paths,
+            tune=config.tune, groups=groups, seed=config.seed,
+        )  # fmt: skip
+        with_valid = cross_validate(
+            np.concatenate([train.features, valid.features]),
+            np.concatenate([train.targets, valid.targets]),
+            [*train.paths, *valid.paths],
+            svm.scores[0].candidate,
+            groups=groups,
+            seed=config.seed,
+        )
+        details = svm.to_json() | {"cross_validation_with_valid": with_valid}
+        return _FittedClassifier(svm.estimator, details, [])
 
+    def _train_in_memory(
+        self, model: nn.Module, train: ArrayDataset, valid: ArrayDataset
+    ) -> list[EpochMetrics]:
+        config = self._config
+        settings = HeadSettings(config.learning_rate, config.epochs, config.batch_size, config.seed)
+        return train_in_memory(model, train, valid, settings, self._checkpoint)
 
-def _choose_engine(
-    config: TrainConfig, dataset: Dataset, network: FeatureNetwork
-) -> InferenceBackend:
-    paths = dataset.splits["train"].paths
-    spread = [paths[index] for index in np.linspace(0, len(paths) - 1, PROBES, dtype=int)]
-    preprocessing = make_preprocessing(config)
-    probe = [pixels for _, pixels in decode_images(preprocessing, spread)]
-    if config.model == "cnn" or not probe:
-        return float32_backend(network)
-    return choose_backend(network, np.stack(probe))
-
-
-def _fit_classifier(
-    config: TrainConfig, dataset: Dataset, splits: dict[str, _Extracted], workspace: Workspace
-) -> _Fitted:
-    train, valid = splits["train"], splits["valid"]
-    width = train.features.shape[1]
-    workspace.log(f"{config.model}: {len(train.targets)} photos, {width} features")
-    if config.model == "finetune":
-        torch.manual_seed(config.seed)
-        layer = nn.Linear(width, len(dataset.classes))
-        labelled = {
-            "train": ArrayDataset(train.features, train.targets),
-            "valid": ArrayDataset(valid.features, valid.targets),
+    def _evaluate(
+        self,
+        network: FeatureNetwork,
+        classifier: _FittedClassifier,
+        splits: dict[str, _SplitFeatures],
+        seconds: list[float],
+    ) -> TrainingResult:
+        probabilities: dict[str, NDArray[np.float64]] = {}
+        metrics = {}
+        for name, split in splits.items():
+            scores = classifier.estimator.predict_proba(split.features)
+            probabilities[name] = np.asarray(scores, dtype=np.float64)
+            metrics[name] = compute_metrics(split.targets, scores.argmax(axis=1), self._classes)
+        recorded = {
+            "splits": {name: split.to_json() for name, split in metrics.items()},
+            "data": {
+                name: digest_images(split.digests, split.targets, self._classes)
+                for name, split in splits.items()
+            },
+            "seconds": dict(zip(("network", "features", "classifier"), seconds, strict=True)),
+            "skipped": [str(path) for path, _ in self._skipped],
+            **classifier.details,
         }
-        with single_thread():
-            rows = _fit(config, layer, labelled, workspace)
-        return _Fitted(to_logistic_regression(layer), {}, rows)
-    groups = config.groups or None
-    svm = fit_svm(
-        train.features, train.targets, train.paths,
-        tune=config.tune, groups=groups, seed=config.seed,
-    )  # fmt: skip
-    both = cross_validate(
-        np.concatenate([train.features, valid.features]),
-        np.concatenate([train.targets, valid.targets]),
-        [*train.paths, *valid.paths],
-        svm.searched[0].candidate,
-        groups=groups,
-        seed=config.seed,
-    )
-    return _Fitted(svm.estimator, svm.to_json() | {"cross_validation_with_valid": both}, [])
+        run = Run(
+            self._config, self._classes, self._preprocessing, network.cpu(), classifier.estimator,
+            recorded, library_versions(),
+        )  # fmt: skip
+        targets = {name: split.targets for name, split in splits.items()}
+        return TrainingResult(
+            run, metrics, targets, probabilities, classifier.history, tuple(self._skipped)
+        )
+
+    def _check_readable(self, name: str, targets: NDArray[np.int64]) -> None:
+        """Check the targets of the readable images of a split.
+
+        Raises:
+            DataError: If no image is readable, or no training image of a class.
+        """
+        folder = self._dataset.root / name
+        if not len(targets):
+            total = len(self._dataset.splits[name].paths)
+            raise DataError(f"{folder}: none of the {total} images can be read")
+        missing = set(range(len(self._classes))) - set(targets.tolist())
+        if name == "train" and missing:
+            raise DataError(
+                f"{folder / self._classes[min(missing)]}: none of the images can be read"
+            )
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return self._dataset.classes
+
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self._workspace.folder, self._workspace.resume)
 
 
-def _fit(
-    config: TrainConfig, model: nn.Module, splits: dict[str, ArrayDataset], workspace: Workspace
-) -> list[EpochMetrics]:
-    return train_in_memory(
-        model,
-        splits["train"],
-        splits["valid"],
-        HeadSettings(config.learning_rate, config.epochs, config.batch_size, config.seed),
-        Checkpoint(workspace.folder, workspace.resume),
-    )
-
-
-def _check_readable(dataset: Dataset, name: str, targets: NDArray[np.int64]) -> None:
-    if not len(targets):
-        total = len(dataset.splits[name].paths)
-        raise DataError(f"{dataset.root / name}: none of its {total} photos can be read")
-    lost = set(range(len(dataset.classes))) - set(targets.tolist())
-    if name == "train" and lost:
-        folder = dataset.root / name / dataset.classes[min(lost)]
-        raise DataError(f"{folder}: none of its photos can be read")
+def training_digest(config: TrainConfig, dataset: Dataset) -> str:
+    """Return a digest of the configuration and the images, which identifies a checkpoint."""
+    paths = [str(path) for split in dataset.splits.values() for path in split.paths]
+    content = json.dumps([config.to_json(), paths], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

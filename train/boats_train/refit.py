@@ -1,7 +1,7 @@
-"""A run's classifier fitted again, on other features of the photos it learned from.
+"""Refit the classifier of a run on other features of its training images.
 
-A quantised network gives features that are a little off; a classifier that learned those loses less
-than one that learned the original's.
+The features of a quantized network differ slightly from the original ones; a classifier fitted on
+them loses less accuracy than the original classifier.
 """
 
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ from boats_train.svm.grid_search import read_candidate
 def refit_run(
     run: Run, features: NDArray[np.float32], targets: NDArray[np.int64], paths: Sequence[Path]
 ) -> Run:
-    """Return the run with its classifier fitted again on other features of its training images.
+    """Return the run with its classifier refitted on other features of its training images.
 
     Args:
         run: The run; not changed.
-        features: `(N, D) float32`.
-        targets: Class indices `(N,) int64`.
-        paths: Image files, N of them; their names may give their groups.
+        features: (N, D) float32.
+        targets: (N,) int64, class indices.
+        paths: Image files, N of them; groups are read from their names.
     """
     if not isinstance(run.estimator, CalibratedSVC):
         return replace(run, estimator=refit_linear(run.estimator, run.config, features, targets))
@@ -56,14 +56,14 @@ def refit_svm(
     targets: NDArray[np.int64],
     paths: Sequence[Path],
 ) -> tuple[CalibratedSVC, ThresholdSelection]:
-    """Fits an SVM of the same setting, its calibration and its operating point.
+    """Fit an SVM with the same hyperparameters, its calibration and its threshold.
 
     Args:
-        estimator: Gives the setting; it stays as it is.
-        config: Of the run: groups and seed.
-        features: `(N, D) float32`.
-        targets: Class indices `(N,) int64`.
-        paths: The photos, whose names may tell their groups.
+        estimator: SVM with the hyperparameters; not changed.
+        config: Configuration of the run with groups and seed.
+        features: (N, D) float32.
+        targets: (N,) int64, class indices.
+        paths: Image files, N of them; groups are read from their names.
     """
     folds = make_folds(paths, targets, config.groups or None, config.seed)
     return fit_candidate(features, targets, folds, read_candidate(estimator.pipeline))
@@ -75,30 +75,30 @@ def refit_linear(
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
 ) -> LogisticRegression:
-    """Trains a linear head on, from its weights, as long and at the rate that it was trained.
+    """Continue the training of a linear head with the hyperparameters of the run.
 
     Args:
-        classifier: Gives the weights; it stays as it is.
-        config: Of the run: rate, epochs, batch and seed.
-        features: `(N, D) float32`.
-        targets: Class indices `(N,) int64`.
+        classifier: Linear head with the initial weights; not changed.
+        config: Configuration of the run.
+        features: (N, D) float32.
+        targets: (N,) int64, class indices.
     """
     layer = to_linear_layer(classifier)
-    labelled = ArrayDataset(features, targets)
+    dataset = ArrayDataset(features, targets)
     with single_thread():
         train_in_memory(
             layer,
-            labelled,
-            labelled,
+            dataset,
+            dataset,
             HeadSettings(config.learning_rate, config.epochs, config.batch_size, config.seed),
         )
     return to_logistic_regression(layer)
 
 
 def to_linear_layer(classifier: Any) -> nn.Linear:
-    """Turns a linear classifier of K classes into a layer of the same probabilities."""
+    """Convert a linear classifier to a layer with the same probabilities, D to K."""
     weight, bias = classifier.coef_, classifier.intercept_
-    if len(weight) == 1:  # scikit-learn keeps one row for two classes
+    if len(weight) == 1:  # scikit-learn stores one row for two classes
         weight = np.concatenate([np.zeros_like(weight), weight])
         bias = np.concatenate([[0.0], bias])
     layer = nn.Linear(weight.shape[1], len(weight))

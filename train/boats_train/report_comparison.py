@@ -1,7 +1,7 @@
-"""`boats-train --compare`: every model of the report on the same photos, beside its numbers.
+"""`boats-train --compare`: train all models of the report and compare the results with its numbers.
 
-The report is the study of Venice's boats that boats grew from: accuracies on its 1,324 test photos,
-all of one other day, and the times it took on a GPU.
+The report is the study of Venice's boats from which boats grew: accuracies on its 1,324 test
+images, all taken on a separate day, and training times on a GPU.
 """
 
 import json
@@ -17,147 +17,155 @@ from boats_metrics.classification import ClassificationMetrics
 from boats_runtime.errors import OutputError
 from boats_runtime.files import write_atomic
 from boats_train.models.small_cnn import IMAGE_SIZE, NAME
-from boats_train.pipeline import TrainingResult, Workspace, train_model
-from boats_train.plots import BLUE, DPI, GREY
+from boats_train.pipeline import TrainingPipeline, TrainingResult, Workspace
+from boats_train.plots import BLUE, DPI, GRAY
 from boats_train.runs.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """A model of the report.
 
     Attributes:
-        name: As `boats-train` is told to train it.
-        accuracy: The report's on its test photos; None for what is not in the report.
-        seconds: The report's training time; None where it gives none.
+        name: Options of `boats-train` for this model.
+        accuracy: Accuracy on the test images of the report; None for a model outside the report.
+        seconds: Training time in the report; None if not reported.
     """
 
     name: str
-    accuracy: float | None
-    seconds: float | None
+    accuracy: float | None = None
+    seconds: float | None = None
 
 
-CNN = Entry("--model cnn", 0.766, None)
+CNN = ReportEntry("--model cnn", 0.766)
 HEADS = {
-    1e-4: Entry("--model finetune --lr 1e-4", 0.783, 1200.0),
-    1e-2: Entry("--model finetune --lr 1e-2", 0.727, 1200.0),
-    1e-6: Entry("--model finetune --lr 1e-6", 0.477, 1200.0),
+    1e-4: ReportEntry("--model finetune --lr 1e-4", 0.783, 1200.0),
+    1e-2: ReportEntry("--model finetune --lr 1e-2", 0.727, 1200.0),
+    1e-6: ReportEntry("--model finetune --lr 1e-6", 0.477, 1200.0),
 }
-PLAIN = Entry("--model svm --tune off", 0.872, 6.0)
-TUNED = Entry("--model svm", None, None)
+DEFAULT_SVM = ReportEntry("--model svm --tune off", 0.872, 6.0)
+TUNED_SVM = ReportEntry("--model svm")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model of the report reached here."""
+    """Training result of a model of the report."""
 
-    entry: Entry
+    entry: ReportEntry
     result: TrainingResult
 
     @property
     def metrics(self) -> Mapping[str, ClassificationMetrics]:
-        """Its metrics, by split."""
+        """Metrics of each split, by its name."""
         return self.result.metrics
 
     @property
     def seconds(self) -> float:
-        """Time to make and fit it, without the features that all share, in seconds."""
+        """Training time in seconds, without the feature extraction that all models share."""
         times: Mapping[str, float] = self.result.run.metrics["seconds"]
         return times["network"] + times["classifier"]
 
 
-def compare(config: TrainConfig, dataset: Dataset, workspace: Workspace) -> list[Outcome]:
-    """Trains the report's five models and the default one on the same features.
+def train_report_models(
+    config: TrainConfig, dataset: Dataset, workspace: Workspace
+) -> list[Outcome]:
+    """Train the five models of the report and the tuned SVM on the same features.
 
     Args:
-        config: Of the tuned SVM; the others differ from it by what the report says.
-        dataset: The photos.
-        workspace: Its cache is shared by all; without one they share a passing one.
+        config: Configuration of the tuned SVM, from which the others are derived.
+        dataset: Images with labels.
+        workspace: Folders; without a cache, the models share a temporary one.
     """
-    with tempfile.TemporaryDirectory() as passing:
-        shared = replace(workspace, cache=workspace.cache or Path(passing))
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = workspace.cache or Path(temporary)
         outcomes: list[Outcome] = []
-        for entry, one in configurations(config):
-            workspace.log(f"comparing: {entry.name}")
-            place = replace(shared, folder=shared.folder / str(len(outcomes)))
-            outcomes.append(Outcome(entry, train_model(one, dataset, place)))
+        for entry, model_config in derive_configs(config):
+            workspace.log(f"comparison: {entry.name}")
+            folder = workspace.folder / str(len(outcomes))
+            model_workspace = replace(workspace, cache=cache, folder=folder)
+            result = TrainingPipeline(model_config, dataset, model_workspace).run()
+            outcomes.append(Outcome(entry, result))
         return outcomes
 
 
-def configurations(config: TrainConfig) -> Iterable[tuple[Entry, TrainConfig]]:
-    """Yields the report's models as configurations that share the data, backbone and seed."""
+def derive_configs(config: TrainConfig) -> Iterable[tuple[ReportEntry, TrainConfig]]:
+    """Yield the models of the report with configurations of the same data, backbone and seed."""
     height, width = IMAGE_SIZE
-    small = replace(config, backbone=NAME, weights="none", height=height, width=width)
+    gradient = replace(
+        config, model="finetune", tune=True, groups="", learning_rate=1e-3, epochs=10,
+        batch_size=128,
+    )  # fmt: skip
     yield (
         CNN,
-        replace(
-            small, model="cnn", tune=True, groups="", learning_rate=1e-3, epochs=10, batch_size=128
-        ),
+        replace(gradient, model="cnn", backbone=NAME, weights="none", height=height, width=width),
     )
-    head = replace(
-        config,
-        model="finetune",
-        tune=True,
-        groups="",
-        learning_rate=min(HEADS),
-        epochs=100,
-        batch_size=128,
-    )
-    for rate, entry in HEADS.items():
-        yield entry, replace(head, learning_rate=rate)
-    yield PLAIN, replace(config, tune=False)
-    yield TUNED, config
+    for learning_rate, entry in HEADS.items():
+        yield entry, replace(gradient, learning_rate=learning_rate, epochs=100)
+    yield DEFAULT_SVM, replace(config, tune=False)
+    yield TUNED_SVM, config
 
 
-def to_markdown(outcomes: Sequence[Outcome]) -> str:
-    """Returns the report's three tables, ours beside its own, as Markdown."""
-    split = list(outcomes[0].metrics)[-1]
-    lines = [f"# The report's models, on the {split} photos", ""]
-    lines += ["## Table 1: each class", ""]
-    for outcome in outcomes:
-        lines += [f"`{outcome.entry.name}`", "", *_class_rows(outcome.metrics[split]), ""]
-    lines += ["## Table 2: accuracy", ""]
+def format_comparison(outcomes: Sequence[Outcome]) -> str:
+    """Return the three tables of the report with the results of boats, as Markdown."""
     splits = list(outcomes[0].metrics)
-    columns = ["model", *splits, f"{split} macro-F1", "report, test"]
-    lines += [_row(columns), _row(["---"] + ["---:"] * (len(columns) - 1))]
+    last = splits[-1]
+    lines = [f"# Models of the report on the {last} images", "", "## Table 1: classes", ""]
     for outcome in outcomes:
-        accuracies = [f"{outcome.metrics[name].accuracy:.3f}" for name in splits]
-        macro_f1 = f"{outcome.metrics[split].macro_f1:.3f}"
-        report = _or_dash(outcome.entry.accuracy, ".3f")
-        lines.append(_row([f"`{outcome.entry.name}`", *accuracies, macro_f1, report]))
-    lines += ["", "## Table 3: seconds to fit, features ready", ""]
-    lines += [_row(["model", "boats", "report"]), _row(["---", "---:", "---:"])]
-    for outcome in outcomes:
-        report = _or_dash(outcome.entry.seconds, ".0f")
-        lines.append(_row([f"`{outcome.entry.name}`", f"{outcome.seconds:.1f}", report]))
-    features = max(outcome.result.run.metrics["seconds"]["features"] for outcome in outcomes[1:])
-    lines += ["", f"The features themselves took {features:.0f} s, once for all.", ""]
+        classes = [
+            [row.label, *(f"{x:.3f}" for x in (row.precision, row.recall, row.f1)), row.support]
+            for row in outcome.metrics[last].classes
+        ]
+        header = ["class", "precision", "recall", "F1", "support"]
+        lines += [f"`{outcome.entry.name}`", "", *_format_table(header, classes), ""]
+    accuracies = [
+        [
+            f"`{outcome.entry.name}`",
+            *(f"{outcome.metrics[name].accuracy:.3f}" for name in splits),
+            f"{outcome.metrics[last].macro_f1:.3f}",
+            _format_optional(outcome.entry.accuracy, ".3f"),
+        ]
+        for outcome in outcomes
+    ]
+    header = ["model", *splits, f"{last} macro-F1", "report, test"]
+    lines += ["## Table 2: accuracy", "", *_format_table(header, accuracies), ""]
+    times = [
+        [
+            f"`{outcome.entry.name}`",
+            f"{outcome.seconds:.1f}",
+            _format_optional(outcome.entry.seconds, ".0f"),
+        ]
+        for outcome in outcomes
+    ]
+    lines += ["## Table 3: training time in seconds, without feature extraction", ""]
+    lines += [*_format_table(["model", "boats", "report"], times), ""]
+    extraction = max(outcome.result.run.metrics["seconds"]["features"] for outcome in outcomes[1:])
+    lines += [f"Feature extraction took {extraction:.0f} s, once for all models.", ""]
     return "\n".join(lines)
 
 
 def draw_comparison(outcomes: Sequence[Outcome]) -> Figure:
-    """Draws the accuracies of the last split, ours beside the report's."""
+    """Draw the accuracies of boats on the last split and those of the report."""
     split = list(outcomes[0].metrics)[-1]
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes = figure.subplots()
-    for place, outcome in enumerate(outcomes):
-        bars = axes.barh(place - 0.2, outcome.metrics[split].accuracy, 0.4, color=BLUE)
+    for position, outcome in enumerate(outcomes):
+        bars = axes.barh(position - 0.2, outcome.metrics[split].accuracy, 0.4, color=BLUE)
         axes.bar_label(bars, fmt="%.3f", padding=3)
         if outcome.entry.accuracy is not None:
-            bars = axes.barh(place + 0.2, outcome.entry.accuracy, 0.4, color=GREY)
+            bars = axes.barh(position + 0.2, outcome.entry.accuracy, 0.4, color=GRAY)
             axes.bar_label(bars, fmt="%.3f", padding=3)
     axes.set_yticks(range(len(outcomes)), [outcome.entry.name for outcome in outcomes])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.08), xlabel="accuracy")
-    axes.set_title(f"blue: boats on {split}; grey: the report on its test photos")
+    axes.set_title(f"blue: boats on {split}; gray: the report on its test images")
     return figure
 
 
 def write_comparison(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Writes `compare.md`, `compare.json` and `compare.png` into a new folder.
+    """Write `compare.md`, `compare.json` and `compare.png` into a new folder.
 
     Raises:
-        OutputError: The place can't be written.
+        OutputError: If the folder cannot be written.
     """
     rows = [
         {
@@ -172,26 +180,15 @@ def write_comparison(outcomes: Sequence[Outcome], folder: Path) -> None:
         folder.mkdir(parents=True)
         draw_comparison(outcomes).savefig(folder / "compare.png", dpi=DPI)
     except OSError as error:
-        raise OutputError(f"{folder}: can't be written: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
     write_atomic(folder / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
-    write_atomic(folder / "compare.md", to_markdown(outcomes).encode())
+    write_atomic(folder / "compare.md", format_comparison(outcomes).encode())
 
 
-def _class_rows(metrics: ClassificationMetrics) -> list[str]:
-    rows = [
-        _row(["class", "precision", "recall", "F1", "support"]),
-        _row(["---", "---:", "---:", "---:", "---:"]),
-    ]
-    rows.extend(
-        _row([row.label, *(f"{x:.3f}" for x in (row.precision, row.recall, row.f1)), row.support])
-        for row in metrics.classes
-    )
-    return rows
+def _format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    separator = ["---", *["---:"] * (len(header) - 1)]
+    return [f"| {' | '.join(map(str, cells))} |" for cells in (header, separator, *rows)]
 
 
-def _row(cells: Iterable[object]) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-
-def _or_dash(value: float | None, form: str) -> str:
+def _format_optional(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"

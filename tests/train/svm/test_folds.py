@@ -2,91 +2,115 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from boats_runtime.errors import UsageError
-from boats_train.svm.folds import MAX_FOLDS, Folds, find_groups, make_folds
+from boats_train.svm.folds import MAX_GROUP_FOLDS, STRATIFIED_FOLDS, Folds, make_folds
+
+COUNTS = {
+    "balanced": (20, 20, 20),
+    "two classes": (30, 25),
+    "many classes": (60, 30, 12, 7, 5, 4, 3, 2, 2, 1, 1),
+    "pairs": (2, 2, 2),
+    "one pair": (40, 2),
+    "one single": (40, 1),
+    "singles only": (1, 1),
+    "single and pair": (2, 1),
+}
+class_counts = pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS.keys())
 
 
-def dated(*days: str) -> list[Path]:
+def make_targets(counts: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.random.default_rng(5).permutation(np.repeat(np.arange(len(counts)), counts))
+
+
+def stratify(targets: NDArray[np.int64], seed: int = 0) -> Folds:
+    """Return the folds of images without dates in their names."""
+    return make_folds([Path(f"{number}.jpg") for number in targets], targets, None, seed)
+
+
+def make_dated_paths(*days: str) -> list[Path]:
     return [Path(f"train/a/{day}_1200{number:02d}_1.jpg") for number, day in enumerate(days)]
 
 
-def test_make_folds__holds_out_whole_days() -> None:
-    paths = dated("20130304", "20130305", "20130304", "20130305", "20130306", "20130306")
-    targets = np.array([0, 0, 1, 1, 0, 1])
-    folds = make_folds(paths, targets, None, seed=0)
-    assert folds.kind == "leave-one-group-out"
-    assert folds.names == ("20130304", "20130305", "20130306")
-    for learned, held in folds.strict():
-        days = {paths[index].name[:8] for index in held}
-        assert len(days) == 1
-        assert days.isdisjoint(paths[index].name[:8] for index in learned)
+@class_counts
+def test_make_folds__each_image_is_held_out_once(counts: tuple[int, ...]) -> None:
+    targets = make_targets(counts)
+    folds = stratify(targets)
+    for pairs in (folds.split(), folds.split_with_all_classes(targets)):
+        assert len(pairs) == len(folds.names)
+        held_out = np.concatenate([held_out for _, held_out in pairs])
+        assert sorted(held_out) == list(range(len(targets)))
+    for train, held_out in folds.split():
+        assert sorted([*train, *held_out]) == list(range(len(targets)))
 
 
-def test_make_folds__without_dates_deals_class_by_class() -> None:
-    targets = np.repeat([0, 1, 2], [50, 10, 2])
-    paths = [Path(f"photo{number}.jpg") for number in range(len(targets))]
-    folds = make_folds(paths, targets, None, seed=3)
-    assert folds.kind == "stratified"
-    assert sorted(np.concatenate([held for _, held in folds.strict()])) == list(range(62))
-    for fold in range(5):
-        counts = np.bincount(targets[folds.assigned == fold], minlength=3)
-        assert counts[0] == 10
-        assert counts[1] == 2
-        assert counts[2] <= 1
+@class_counts
+def test_split_with_all_classes__all_classes_have_training_images(counts: tuple[int, ...]) -> None:
+    targets = make_targets(counts)
+    for train, _ in stratify(targets).split_with_all_classes(targets):
+        assert set(targets[train]) == set(targets)
 
 
-def test_make_folds__the_seed_decides_the_dealing() -> None:
-    targets = np.repeat([0, 1], 20)
-    paths = [Path(f"{number}.jpg") for number in range(40)]
-    first, again, other = (make_folds(paths, targets, None, seed).assigned for seed in (1, 1, 2))
-    assert np.array_equal(first, again)
+@class_counts
+def test_split_with_all_classes__only_single_images_are_on_both_sides(
+    counts: tuple[int, ...],
+) -> None:
+    targets = make_targets(counts)
+    pairs = stratify(targets).split_with_all_classes(targets)
+    shared = np.concatenate([np.intersect1d(*pair) for pair in pairs])
+    assert sorted(shared) == np.flatnonzero(np.bincount(targets)[targets] == 1).tolist()
+
+
+def test_split_with_all_classes__class_held_out_completely() -> None:
+    folds = Folds(np.array([0, 0, 1, 1, 1]), ("a", "b"), "leave-one-group-out")
+    pairs = folds.split_with_all_classes(np.array([0, 1, 0, 1, 2]))
+    assert [(train.tolist(), held_out.tolist()) for train, held_out in pairs] == [
+        ([2, 3, 4], [0, 1]),
+        ([0, 1, 4], [2, 3, 4]),
+    ]
+
+
+def test_make_folds__classes_are_spread_evenly() -> None:
+    targets = make_targets((50, 11, 2))
+    folds = stratify(targets)
+    assert (folds.kind, len(folds.names)) == ("stratified", STRATIFIED_FOLDS)
+    for label in range(3):
+        counts = np.bincount(folds.assignment[targets == label], minlength=STRATIFIED_FOLDS)
+        assert max(counts) - min(counts) <= 1
+
+
+def test_make_folds__seed_shuffles() -> None:
+    targets = make_targets((30, 30))
+    first, same, other = (stratify(targets, seed).assignment for seed in (0, 0, 1))
+    assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_make_folds__groups_that_leave_one_class_are_done_without() -> None:
-    paths = dated("20130304", "20130304", "20130305", "20130305")
-    folds = make_folds(paths, np.array([0, 0, 1, 1]), None, seed=0)
+def test_make_folds__days_are_held_out() -> None:
+    days = ("20130304", "20130305", "20130304", "20130305", "20130306", "20130306")
+    folds = make_folds(make_dated_paths(*days), np.array([0, 0, 1, 1, 0, 1]), None, seed=0)
+    assert folds.kind == "leave-one-group-out"
+    assert folds.names == ("20130304", "20130305", "20130306")
+    assert [folds.names[fold] for fold in folds.assignment] == list(days)
+
+
+@pytest.mark.parametrize(
+    ("days", "targets"),
+    [
+        (("20130304",) * 6, (0, 1) * 3),
+        (("20130304", "20130304", "20130305", "20130305"), (0, 0, 1, 1)),
+    ],
+    ids=["a single day", "training images of a single class"],
+)
+def test_make_folds__days_cannot_be_held_out(days: tuple[str, ...], targets: list[int]) -> None:
+    folds = make_folds(make_dated_paths(*days), np.array(targets), None, seed=0)
     assert folds.kind == "stratified"
 
 
-def test_make_folds__one_day_only_is_stratified() -> None:
-    folds = make_folds(dated(*["20130304"] * 6), np.array([0, 1] * 3), None, seed=0)
-    assert folds.kind == "stratified"
-
-
-def test_make_folds__many_groups_are_dealt_evenly() -> None:
+def test_make_folds__many_groups_share_folds() -> None:
     paths = [Path(f"boat{number // 3:02d}-{number}.jpg") for number in range(90)]
     folds = make_folds(paths, np.arange(90) % 2, r"^boat(\d+)", seed=0)
     assert folds.kind == "grouped"
-    assert np.bincount(folds.assigned).tolist() == [9] * MAX_FOLDS
+    assert np.bincount(folds.assignment).tolist() == [9] * MAX_GROUP_FOLDS
     for start in range(0, 90, 3):
-        assert len(set(folds.assigned[start : start + 3])) == 1
-
-
-def test_with_every_class__keeps_a_class_that_is_held_out_whole() -> None:
-    folds = Folds(np.array([0, 0, 1, 1, 1]), ("a", "b"), "leave-one-group-out")
-    targets = np.array([0, 1, 0, 1, 2])
-    (first, held_first), (second, held_second) = folds.with_every_class(targets)
-    assert first.tolist() == [2, 3, 4]
-    assert held_first.tolist() == [0, 1]
-    assert second.tolist() == [0, 1, 4]
-    assert held_second.tolist() == [2, 3, 4]
-
-
-def test_find_groups__the_whole_match_without_a_group() -> None:
-    assert find_groups([Path("x/cam7-001.jpg")], r"cam\d") == ["cam7"]
-
-
-def test_find_groups__none_when_a_name_has_no_date() -> None:
-    assert find_groups([*dated("20130304"), Path("other.jpg")], None) is None
-
-
-def test_find_groups__a_name_that_does_not_match_is_named() -> None:
-    with pytest.raises(UsageError, match=r"--groups .*does not match .*other\.jpg"):
-        find_groups([Path("cam1.jpg"), Path("other.jpg")], r"cam\d")
-
-
-def test_find_groups__a_broken_expression() -> None:
-    with pytest.raises(UsageError, match="not a regular expression"):
-        find_groups([Path("a.jpg")], "(")
+        assert len(set(folds.assignment[start : start + 3])) == 1

@@ -5,70 +5,64 @@ from sklearn.svm import SVC
 
 from boats_train.svm.folds import Folds
 from boats_train.svm.grid_search import (
+    SCALERS,
+    TOLERANCE,
     Candidate,
-    held_out_decisions,
+    CrossValidation,
+    make_default_candidate,
     make_scaler,
-    plain_candidate,
-    score,
-    search,
 )
 
+FOLDS = Folds(np.arange(90) // 18, tuple("abcde"), "leave-one-group-out")
 
-def problem(classes: int = 3) -> tuple[np.ndarray, np.ndarray, Folds]:
-    rng = np.random.default_rng(0)
+
+def make_problem(classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     targets = np.arange(90) % classes
-    features = (rng.normal(0, 1, (90, 6)) + 1.2 * np.eye(6)[targets]).astype(np.float32)
-    return features, targets, Folds(np.arange(90) // 18, tuple("abcde"), "leave-one-group-out")
+    noise = np.random.default_rng(0).normal(0, 1, (90, 6))
+    return (noise + 1.2 * np.eye(6)[targets]).astype(np.float32), targets
 
 
-@pytest.mark.parametrize("scaling", ["none", "l2", "standard"])
-def test_score__equals_scikit_learn_fold_by_fold(scaling: str) -> None:
-    features, targets, folds = problem()
-    candidate = Candidate(scaling, 0.2, 1.0, 3.0, "balanced")
-    scored = score(features, targets, folds, candidate, threads=2)
-    scaler = make_scaler(scaling)
+@pytest.mark.parametrize("name", SCALERS)
+def test_evaluate__same_predictions_as_scikit_learn(name: str) -> None:
+    features, targets = make_problem()
+    candidate = Candidate(name, 0.2, 1.0, 3.0, "balanced")
+    score = CrossValidation(features, targets, FOLDS).evaluate(candidate)
+    scaler = make_scaler(name)
     scaled = features if scaler is None else scaler.fit_transform(features.astype(np.float64))
-    for fold, (learned, held) in enumerate(folds.strict()):
+    for fold, (train, held_out) in enumerate(FOLDS.split()):
         svc = SVC(C=3.0, gamma=0.2, class_weight="balanced", break_ties=True)
-        expected = svc.fit(scaled[learned], targets[learned]).predict(scaled[held])
-        assert np.array_equal(scored.predicted[held], expected)
-        assert scored.fold_accuracy[fold] == np.mean(expected == targets[held])
-    assert scored.mean_accuracy == pytest.approx(np.mean(scored.fold_accuracy))
+        expected = svc.fit(scaled[train], targets[train]).predict(scaled[held_out])
+        np.testing.assert_array_equal(score.predicted[held_out], expected)
+        assert score.fold_accuracy[fold] == np.mean(expected == targets[held_out])
+    assert score.mean_accuracy == pytest.approx(np.mean(score.fold_accuracy))
 
 
-def test_plain_candidate__is_scikit_learns_default() -> None:
-    features, targets, _ = problem()
+def test_make_default_candidate__hyperparameters_of_scikit_learn() -> None:
+    features, targets = make_problem()
     svc = SVC().fit(features.astype(np.float64), targets)
-    candidate = plain_candidate(features)
+    candidate = make_default_candidate(features)
     assert candidate.gamma == pytest.approx(svc._gamma)
-    assert (candidate.scaling, candidate.cost, candidate.class_weight) == ("none", svc.C, None)
+    assert (candidate.scaler, candidate.C, candidate.class_weight) == ("none", svc.C, None)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_held_out_decisions__equal_scikit_learn_in_the_photos_order(classes: int) -> None:
-    features, targets, _ = problem(classes)
+def test_compute_decisions__same_scores_as_scikit_learn(classes: int) -> None:
+    features, targets = make_problem(classes)
     folds = Folds(np.arange(90)[::-1] % 4, tuple("abcd"), "stratified")
     candidate = Candidate("l2", 1.5, 1.0, 10.0, None)
-    decisions = held_out_decisions(features, targets, folds, candidate, threads=2)
-    for learned, held in folds.with_every_class(targets):
+    decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
+    for train, held_out in folds.split_with_all_classes(targets):
         pipeline = make_pipeline(make_scaler("l2"), SVC(C=10.0, gamma=1.5, break_ties=True))
-        pipeline.fit(features[learned].astype(np.float64), targets[learned])
-        expected = pipeline.decision_function(features[held].astype(np.float64))
-        # libsvm stops at 1e-3: the last digits of a kernel decide where.
-        np.testing.assert_allclose(decisions[held], expected, atol=5e-3)
+        pipeline.fit(features[train].astype(np.float64), targets[train])
+        expected = pipeline.decision_function(features[held_out].astype(np.float64))
+        # libsvm stops at 1e-3, so the last digits of a kernel change the result.
+        np.testing.assert_allclose(decisions[held_out], expected, atol=5e-3)
 
 
-def test_search__tries_the_whole_grid_and_puts_the_chosen_first() -> None:
-    features, targets, folds = problem()
-    totals = []
-
-    def progress(rows, total):  # type: ignore[no-untyped-def]
-        totals.append(total)
-        yield from rows
-
-    rows = search(features, targets, folds, 2, progress)
-    assert totals == [len(rows)] == [72]
-    best = max(row.mean_accuracy for row in rows)
-    near = [row for row in rows if row.mean_accuracy >= best - 0.002]
-    assert rows[0].macro_f1 == max(row.macro_f1 for row in near)
-    assert len({row.candidate for row in rows}) == 72
+def test_search__selected_candidate_is_first() -> None:
+    scores = CrossValidation(*make_problem(), FOLDS).search()
+    assert len({score.candidate for score in scores}) == len(scores) == 72
+    best = max(score.mean_accuracy for score in scores)
+    similar = [score for score in scores if score.mean_accuracy >= best - TOLERANCE]
+    assert scores[0].macro_f1 == max(score.macro_f1 for score in similar)
+    assert scores[1].mean_accuracy == max(score.mean_accuracy for score in scores[1:])

@@ -1,10 +1,9 @@
-"""Features on disk, found again by content: network, preprocessing and the photo's bytes.
+"""Feature cache on disk, indexed by network, preprocessing and the content of the image file.
 
     <cache>/<network key>/<random>.safetensors   digests (n, 32) uint8, features (n, D) float32
 
-A shard appears by a rename, so a kill leaves no half of one; two processes write shards of
-different names, and a photo that is in both is only stored twice. A shard that can't be read is
-removed.
+Shards are written atomically under random names, so several processes can share a cache. A shard
+that cannot be read is removed.
 """
 
 import contextlib
@@ -22,29 +21,30 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from boats_runtime.errors import OutputError
+from boats_runtime.files import write_atomic
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.feature_network import FeatureNetwork
 
-SHARD = 64
-"""Photos a shard, and so the most that an interruption loses."""
+SHARD_SIZE = 64
+"""Images per shard; an interruption loses the features of fewer images."""
 
 
 def default_folder() -> Path:
-    """Returns where features are kept: `boats/features` in the user's cache folder."""
+    """Return the default cache folder, `boats/features` in the cache folder of the user."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "boats" / "features"
 
 
-def network_key(network: FeatureNetwork, preprocessing: Preprocessing, engine: str) -> str:
-    """Returns a digest of everything but the photo that decides its features.
+def network_key(network: FeatureNetwork, preprocessing: Preprocessing, backend: str) -> str:
+    """Return a digest of everything that determines the features of an image.
 
     Args:
-        network: Its weights, and the names of its layers.
-        preprocessing: Makes its input.
-        engine: How it is run; other ways round differently.
+        network: Feature network; its layers and weights enter the digest.
+        preprocessing: Preprocessing of the network.
+        backend: Name of the inference backend; backends round differently.
     """
     digest = hashlib.sha256(str(network.backbone).encode())
-    digest.update(json.dumps([asdict(preprocessing), engine], sort_keys=True).encode())
+    digest.update(json.dumps([asdict(preprocessing), backend], sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -52,57 +52,51 @@ def network_key(network: FeatureNetwork, preprocessing: Preprocessing, engine: s
 
 
 class FeatureCache:
-    """The features of one network's photos.
+    """Features of one network, by the SHA-256 of the image file.
 
     Args:
-        folder: Of all networks; None keeps nothing.
-        key: From `network_key`.
+        folder: Folder of the caches of all networks; None keeps the features in memory only.
+        key: Key of the network from `network_key`.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._folder = folder / key if folder else None
-        self._known: dict[bytes, NDArray[np.float32]] = {}
-        self._fresh: dict[bytes, NDArray[np.float32]] = {}
+        self._features: dict[bytes, NDArray[np.float32]] = {}
+        self._unwritten: dict[bytes, NDArray[np.float32]] = {}
         for shard in sorted(self._folder.glob("*.safetensors")) if self._folder else []:
             self._read(shard)
 
     def get(self, digest: bytes) -> NDArray[np.float32] | None:
-        """Returns the features `(D,) float32` of a photo by the SHA-256 of its bytes, if known."""
-        return self._known.get(digest)
+        """Return the features of an image, (D,) float32, or None."""
+        return self._features.get(digest)
 
     def put(self, digest: bytes, features: NDArray[np.float32]) -> None:
-        """Keeps a photo's features `(D,) float32`; written to disk a shard at a time."""
-        self._known[digest] = features
-        self._fresh[digest] = features
-        if len(self._fresh) >= SHARD:
+        """Add the features of an image, (D,) float32; full shards are written to disk."""
+        self._features[digest] = features
+        self._unwritten[digest] = features
+        if len(self._unwritten) >= SHARD_SIZE:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is not on disk yet.
+        """Write the features that are not on disk yet.
 
         Raises:
-            OutputError: The cache can't be written.
+            OutputError: If the cache cannot be written.
         """
-        if self._folder is None or not self._fresh:
+        if self._folder is None or not self._unwritten:
             return
         arrays: dict[str, NDArray[Any]] = {
-            "digests": np.stack([np.frombuffer(key, np.uint8) for key in self._fresh]),
-            "features": np.stack(list(self._fresh.values())),
+            "digests": np.stack([np.frombuffer(digest, np.uint8) for digest in self._unwritten]),
+            "features": np.stack(list(self._unwritten.values())),
         }
-        name = uuid.uuid4().hex
-        scratch = self._folder / f".{name}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            scratch.write_bytes(save(arrays))
-            scratch.rename(self._folder / f"{name}.safetensors")
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
+            write_atomic(self._folder / f"{uuid.uuid4().hex}.safetensors", save(arrays))
+        except (OSError, OutputError) as error:
             raise OutputError(
-                f"{self._folder}: features can't be kept: {error.strerror}; "
-                "give --cache DIR, or --cache none to keep none"
+                f"features cannot be cached: {error}; give --cache DIR, or --cache none"
             ) from error
-        self._fresh.clear()
+        self._unwritten.clear()
 
     def _read(self, shard: Path) -> None:
         try:
@@ -115,4 +109,4 @@ class FeatureCache:
                 shard.unlink(missing_ok=True)
             return
         for digest, row in zip(digests, features, strict=True):
-            self._known[digest.tobytes()] = row
+            self._features[digest.tobytes()] = row

@@ -1,4 +1,4 @@
-"""Features of photos: decoded in threads while the network works, and kept for the next time."""
+"""Feature extraction: images are decoded in threads while the network runs."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,118 +15,118 @@ from boats_runtime.progress import track
 from boats_train.features.cache import FeatureCache
 from boats_train.features.inference import InferenceBackend
 
-AHEAD = 2
-"""Batches that are decoded before the network asks for them."""
-
-Pixels = NDArray[np.uint8]
+PREFETCH_BATCHES = 2
+"""Number of batches that are decoded ahead of the network."""
 
 
 @dataclass(frozen=True)
-class Features:
-    """Features of the photos that could be decoded.
+class ExtractedFeatures:
+    """Features of the M images that could be decoded.
 
     Attributes:
-        values: `(M, D) float32`, in the photos' order.
-        kept: Which photos they belong to: indices `(M,) int64` into the paths given.
-        digests: The SHA-256 of those photos' files, M of them.
-        skipped: The other photos, each with its reason.
-        remembered: How many came from the cache.
+        values: (M, D) float32, in the order of the images.
+        indices: (M,) int64, indices of these images in the given paths.
+        digests: SHA-256 of the files of these images.
+        skipped: Images that could not be decoded, each with the reason.
+        cached: Number of images whose features were in the cache.
     """
 
     values: NDArray[np.float32]
-    kept: NDArray[np.int64]
+    indices: NDArray[np.int64]
     digests: tuple[bytes, ...]
     skipped: tuple[tuple[Path, str], ...]
-    remembered: int
+    cached: int
 
 
 @dataclass(frozen=True)
-class _Photo:
-    """A photo's bytes by their SHA-256, and its pixels unless its features are known."""
+class _LoadedImage:
+    """SHA-256 and pixels of an image file; the pixels are None if its features are cached."""
 
     digest: bytes
-    pixels: Pixels | None
+    pixels: NDArray[np.uint8] | None
 
 
 def extract_features(
-    engine: InferenceBackend,
+    backend: InferenceBackend,
     preprocessing: Preprocessing,
     paths: Sequence[Path],
     cache: FeatureCache,
     title: str,
-) -> Features:
-    """Runs the network over photos, with a progress bar; photos that can't be decoded are skipped.
+) -> ExtractedFeatures:
+    """Compute the features of images; images that cannot be decoded are skipped.
 
     Args:
-        engine: Runs the network.
-        preprocessing: Makes the network's input.
-        paths: The photos.
-        cache: Features already known; the new ones are put there, also when this is interrupted.
-        title: Shown beside the progress bar.
+        backend: Inference backend of the network.
+        preprocessing: Preprocessing of the network.
+        paths: Image files.
+        cache: Cache to read from and to write to. Features computed before an interruption are
+            written, too.
+        title: Title of the progress line.
 
     Raises:
-        OutputError: The cache can't be written.
+        OutputError: If the cache cannot be written.
     """
     digests: list[bytes] = []
-    kept: list[int] = []
+    indices: list[int] = []
     skipped: list[tuple[Path, str]] = []
-    remembered = 0
-    waiting: list[_Photo] = []
+    cached = 0
+    batch: list[_LoadedImage] = []
     try:
-        photos = _load(preprocessing, paths, cache, engine.batch)
-        for index, photo in enumerate(track(photos, title, len(paths))):
-            if isinstance(photo, ImageError):
-                skipped.append((paths[index], str(photo)))
+        images = _load_images(preprocessing, paths, cache, backend.batch_size)
+        for index, image in enumerate(track(images, title, len(paths))):
+            if isinstance(image, ImageError):
+                skipped.append((paths[index], str(image)))
                 continue
-            kept.append(index)
-            digests.append(photo.digest)
-            if photo.pixels is None:
-                remembered += 1
+            indices.append(index)
+            digests.append(image.digest)
+            if image.pixels is None:
+                cached += 1
                 continue
-            waiting.append(photo)
-            if len(waiting) == engine.batch:
-                _run(engine, waiting, cache)
-                waiting = []
-        if waiting:
-            _run(engine, waiting, cache)
+            batch.append(image)
+            if len(batch) == backend.batch_size:
+                _run_batch(backend, batch, cache)
+                batch = []
+        if batch:
+            _run_batch(backend, batch, cache)
     finally:
         cache.flush()
     rows = [row for digest in digests if (row := cache.get(digest)) is not None]
     values = np.stack(rows) if rows else np.empty((0, 0), np.float32)
-    indices = np.asarray(kept, dtype=np.int64)
-    return Features(values, indices, tuple(digests), tuple(skipped), remembered)
+    return ExtractedFeatures(
+        values, np.asarray(indices, dtype=np.int64), tuple(digests), tuple(skipped), cached
+    )
 
 
 def decode_images(
     preprocessing: Preprocessing, paths: Sequence[Path]
-) -> Iterator[tuple[int, Pixels]]:
-    """Yields the index and the pixels `(H, W, 3) uint8` of each photo that can be decoded."""
-    nothing = FeatureCache(None, "")
-    for index, photo in enumerate(_load(preprocessing, paths, nothing, batch=8)):
-        if not isinstance(photo, ImageError) and photo.pixels is not None:
-            yield index, photo.pixels
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield index and pixels, (H, W, 3) uint8, of each image that can be decoded."""
+    empty_cache = FeatureCache(None, "")
+    for index, image in enumerate(_load_images(preprocessing, paths, empty_cache, batch_size=8)):
+        if not isinstance(image, ImageError) and image.pixels is not None:
+            yield index, image.pixels
 
 
-def _run(engine: InferenceBackend, photos: Sequence[_Photo], cache: FeatureCache) -> None:
-    pixels = np.stack([photo.pixels for photo in photos if photo.pixels is not None])
-    for photo, row in zip(photos, engine.run(pixels), strict=True):
-        cache.put(photo.digest, row)
+def _run_batch(
+    backend: InferenceBackend, images: Sequence[_LoadedImage], cache: FeatureCache
+) -> None:
+    pixels = np.stack([image.pixels for image in images if image.pixels is not None])
+    for image, row in zip(images, backend.run(pixels), strict=True):
+        cache.put(image.digest, row)
 
 
-def _load(
-    preprocessing: Preprocessing, paths: Sequence[Path], cache: FeatureCache, batch: int
-) -> Iterator[_Photo | ImageError]:
-    """Yields the photos in order, some batches ahead of the network."""
-
-    def load(path: Path) -> _Photo | ImageError:
+def _load_images(
+    preprocessing: Preprocessing, paths: Sequence[Path], cache: FeatureCache, batch_size: int
+) -> Iterator[_LoadedImage | ImageError]:
+    def load(path: Path) -> _LoadedImage | ImageError:
         try:
             content = path.read_bytes()
             digest = hashlib.sha256(content).digest()
-            known = cache.get(digest) is not None
-            return _Photo(digest, None if known else preprocessing.read(content))
+            is_cached = cache.get(digest) is not None
+            return _LoadedImage(digest, None if is_cached else preprocessing.read(content))
         except OSError as error:
-            return ImageError(f"can't be read: {error.strerror or error}")
+            return ImageError(f"cannot be read: {error.strerror or error}")
         except ImageError as error:
             return error
 
-    yield from prefetch(load, paths, AHEAD * batch)
+    yield from prefetch(load, paths, PREFETCH_BATCHES * batch_size)

@@ -1,8 +1,8 @@
-"""How a feature network is run: the quickest way that this device has and that gives its features.
+"""Inference backends of a feature network: float32, or 16-bit arithmetic if it is accurate.
 
-Arithmetic in 16 bits is taken where the device has instructions for it and the features of a few
-real photos lie within `TOLERANCE` of float32's. No clock decides, so that the same device chooses
-the same way again. What was chosen, and why, is reported.
+16-bit arithmetic is used if the device has instructions for it and the features of a few images are
+within `TOLERANCE` of the float32 features. The choice does not depend on timing, so a device always
+chooses the same backend.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,14 @@ from torch.fx.experimental.optimization import fuse
 from boats_train.models.feature_network import FeatureNetwork
 
 TOLERANCE = 0.01
-"""Largest distance of a photo's features from those of float32, as a share of their length."""
+"""Largest distance from the float32 features, relative to their norm."""
 
-BATCHES = {"cpu": 1, "cuda": 32}
-"""Photos at once, by device. On a CPU more than one costs time: each layer's large output is memory
-that the allocator asks the system for anew."""
+BATCH_SIZES = {"cpu": 1, "cuda": 32}
+"""Batch size by device. Larger batches are slower on a CPU: the outputs of the layers exceed the
+size up to which the allocator reuses memory."""
 
-Pixels = NDArray[np.uint8]
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Function from pixels, (N, H, W, 3) uint8, to features, (N, D) float32."""
 
 
 @dataclass(frozen=True)
@@ -32,76 +33,73 @@ class InferenceBackend:
 
     Attributes:
         name: `float32` or `bfloat16` on a CPU, `float32` or `amp` on CUDA.
-        reason: Why this one, in a few words.
-        batch: How many photos to give it at once.
-        run: From pixels `(N, H, W, 3) uint8` to features `(N, D) float32`.
+        reason: Reason for the choice.
+        batch_size: Number of images per call.
+        run: Function that computes the features.
     """
 
     name: str
     reason: str
-    batch: int
-    run: Callable[[Pixels], NDArray[np.float32]]
+    batch_size: int
+    run: Run
 
 
-def choose_backend(network: FeatureNetwork, probe: Pixels) -> InferenceBackend:
-    """Chooses the quickest way to run a network whose features hold.
+def choose_backend(network: FeatureNetwork, probe: NDArray[np.uint8]) -> InferenceBackend:
+    """Choose the fastest backend whose features are accurate.
 
     Args:
-        network: On the device it is to run on.
-        probe: A few real photos `(N, H, W, 3) uint8`.
+        network: Feature network on the device to use.
+        probe: (N, H, W, 3) uint8, a few images of the dataset.
     """
     device = network.mean.device
-    batch = BATCHES[device.type]
-    plain = _runner(_fused(network), None)
-    half = _half_precision(device)
-    if half is None:
-        return InferenceBackend(
-            "float32", "this device has no quick 16-bit arithmetic", batch, plain
-        )
+    batch_size = BATCH_SIZES[device.type]
+    run_float32 = _make_run(network, None)
+    dtype = _find_16_bit_type(device)
+    if dtype is None:
+        reason = "this device has no fast 16-bit arithmetic"
+        return InferenceBackend("float32", reason, batch_size, run_float32)
     name = "amp" if device.type == "cuda" else "bfloat16"
-    quick = _runner(_fused(network), half)
-    expected, got = plain(probe), quick(probe)
+    run_16_bit = _make_run(network, dtype)
+    expected, features = run_float32(probe), run_16_bit(probe)
     norms = np.linalg.norm(expected, axis=1) + 1e-12
-    distance = float(np.max(np.linalg.norm(got - expected, axis=1) / norms))
+    distance = float(np.max(np.linalg.norm(features - expected, axis=1) / norms))
     if not distance <= TOLERANCE:
-        reason = f"{name} features are {distance:.1%} off, {TOLERANCE:.0%} is allowed"
-        return InferenceBackend("float32", reason, batch, plain)
-    return InferenceBackend(
-        name, f"its features are within {distance:.2%} of float32", batch, quick
-    )
+        reason = f"{name} features differ by {distance:.1%}, more than {TOLERANCE:.0%}"
+        return InferenceBackend("float32", reason, batch_size, run_float32)
+    reason = f"features within {distance:.2%} of float32"
+    return InferenceBackend(name, reason, batch_size, run_16_bit)
 
 
 def float32_backend(network: FeatureNetwork) -> InferenceBackend:
-    """Returns plain float32, for when features must be those that an exported file gives."""
-    batch = BATCHES[network.mean.device.type]
-    return InferenceBackend("float32", "asked for", batch, _runner(_fused(network), None))
+    """Return the float32 backend, whose features match those of an exported model."""
+    batch_size = BATCH_SIZES[network.mean.device.type]
+    return InferenceBackend("float32", "required", batch_size, _make_run(network, None))
 
 
-def _fused(network: FeatureNetwork) -> FeatureNetwork:
-    """Copies a network with BatchNorm folded into the convolutions, where it can be traced."""
+def _fuse_batchnorm(network: FeatureNetwork) -> FeatureNetwork:
+    """Return a copy with BatchNorm folded into the convolutions if the network can be traced."""
     copy = deepcopy(network)
     try:
         copy.backbone = fuse(copy.backbone)
     except Exception:  # noqa: BLE001
         copy = deepcopy(network)
-    # The pixels come in NHWC, which is this layout already; convolutions are quicker in it.
+    # The pixels are NHWC, which is this memory format; convolutions are faster in it.
     return copy.eval().to(memory_format=torch.channels_last)
 
 
-def _half_precision(device: torch.device) -> torch.dtype | None:
+def _find_16_bit_type(device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
         return torch.float16
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native else None
+    is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if is_native else None
 
 
-def _runner(
-    network: FeatureNetwork, half: torch.dtype | None
-) -> Callable[[Pixels], NDArray[np.float32]]:
+def _make_run(network: FeatureNetwork, dtype: torch.dtype | None) -> Run:
+    network = _fuse_batchnorm(network)
     device = network.mean.device
 
-    def run(pixels: Pixels) -> NDArray[np.float32]:
-        with torch.inference_mode(), torch.autocast(device.type, half, enabled=half is not None):
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
             features = network(torch.from_numpy(pixels).to(device))
         values: NDArray[np.float32] = features.float().cpu().numpy()
         return values

@@ -1,4 +1,4 @@
-"""torchvision's classification networks as feature extractors, with their weights."""
+"""Classification networks of torchvision as feature extractors."""
 
 import contextlib
 import difflib
@@ -20,128 +20,128 @@ from torch import nn
 from boats_runtime.errors import DataError, UsageError
 
 _HEADS = ("fc", "classifier", "head", "heads")
-"""What torchvision's networks call the layers behind the pooling."""
+"""Names of the layers after the pooling in the networks of torchvision."""
+
+_AUXILIARY_HEADS = ("aux1", "aux2", "AuxLogits")
 
 _OPTIONS: dict[str, dict[str, bool]] = {
-    # Their ImageNet weights expect pixels scaled to -1 to 1; torchvision sets this beside them.
+    # Their ImageNet weights expect pixels from -1 to 1; torchvision sets this with the weights.
     name: {"transform_input": True, "aux_logits": False, "init_weights": False}
     for name in ("googlenet", "inception_v3")
 }
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
-"""Keys as in DenseNet's ImageNet files; torchvision renames them when it loads those."""
+"""Keys in the ImageNet files of DenseNet; torchvision renames them on loading."""
 
 
 class DownloadError(UsageError):
-    """ImageNet weights could not be downloaded."""
+    """The ImageNet weights could not be downloaded."""
 
 
 class MeanPool(nn.Module):
-    """Adaptive average pooling to 1x1, written so that it is one node of an exported graph."""
+    """Average pooling to 1x1 that is exported as one ONNX node."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Returns the means `(N, C, 1, 1)` of maps `(N, C, h, w)`."""
+        """Return the means, (N, C, 1, 1), of feature maps, (N, C, h, w)."""
         return maps.mean((2, 3), keepdim=True)
 
 
 def build_backbone(name: str) -> nn.Module:
-    """Makes a torchvision network that ends at its pooled features, with random weights.
+    """Build a torchvision network with random weights that returns its pooled features.
 
-    Whatever fixed-size pooling the network has becomes an average over the whole map, so that
-    photos of any shape keep their shape.
+    Pooling to a fixed size is replaced by an average over the whole feature map, so the network
+    accepts images of any shape.
 
     Args:
-        name: As in `torchvision.models.list_models(module=torchvision.models)`.
+        name: Name as in `torchvision.models.list_models(module=torchvision.models)`.
 
     Returns:
-        A module in evaluation mode from `(N, 3, H, W) float32` to `(N, D) float32`.
+        A module in evaluation mode from (N, 3, H, W) float32 to (N, D) float32.
 
     Raises:
-        UsageError: torchvision has no such classification network.
+        UsageError: If torchvision has no such classification network.
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        close = difflib.get_close_matches(name, known, 6, 0.5) or ["resnet50"]
+        similar = difflib.get_close_matches(name, known, 6, 0.5) or ["resnet50"]
         raise UsageError(
             f"--backbone {name}: not a classification network of torchvision; "
-            f"there are {', '.join(close)} and more"
+            f"use for example {', '.join(similar)}"
         )
     network: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     if isinstance(getattr(network, "avgpool", None), nn.Module):
         network.avgpool = MeanPool()
     head = next(attribute for attribute in _HEADS if hasattr(network, attribute))
-    setattr(network, head, _behind_pooling(getattr(network, head)))
+    setattr(network, head, _truncate_head(getattr(network, head)))
     return network.eval()
 
 
 def load_weights(backbone: nn.Module, name: str, weights: str) -> None:
-    """Loads a backbone's weights in place.
+    """Load the weights of a backbone in place.
 
     Args:
-        backbone: What `build_backbone` made of `name`.
-        name: The network's name.
-        weights: `imagenet`, `none` (the random ones stay), or the path of a `.pth` or
-            `.safetensors` state dict in torchvision's format, with or without its head.
+        backbone: Backbone from `build_backbone`.
+        name: Name of the network.
+        weights: `imagenet`, `none` (keeps the random weights), or the path of a `.pth` or
+            `.safetensors` state dict in torchvision's format, with or without the head.
 
     Raises:
-        DownloadError: The ImageNet weights can't be downloaded.
-        UsageError: torchvision has none for this network.
-        DataError: The file is missing, is no state dict, or belongs to another network.
+        DownloadError: If the ImageNet weights cannot be downloaded.
+        UsageError: If torchvision has no ImageNet weights for this network.
+        DataError: If the file does not exist, is not a state dict, or belongs to another network.
     """
     if weights == "none":
         return
     source = f"the ImageNet weights of {name}" if weights == "imagenet" else weights
     state = _imagenet_state(name) if weights == "imagenet" else read_state(Path(weights))
     try:
-        missing, unexpected = load_state(backbone, state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise DataError(f"{source}: not weights of {name}: {reason}") from error
-    foreign = [key for key in unexpected if key.split(".")[0] not in (*_HEADS, "AuxLogits")]
-    foreign = [key for key in foreign if not key.startswith("aux")]
-    if missing or foreign:
-        key = (missing or foreign)[0]
-        verb = "lacks" if missing else "has an unknown"
-        raise DataError(f"{source}: not weights of {name}: it {verb} {key}")
+        load_state(backbone, state, ignored=_HEADS + _AUXILIARY_HEADS)
+    except ValueError as error:
+        raise DataError(f"{source}: not weights of {name}: {error}") from error
 
 
 def load_state(
-    backbone: nn.Module, state: Mapping[str, torch.Tensor]
-) -> tuple[list[str], list[str]]:
-    """Loads a state dict in place, as far as its keys fit.
+    backbone: nn.Module, state: Mapping[str, torch.Tensor], ignored: tuple[str, ...] = ()
+) -> None:
+    """Load a state dict in place.
 
     Args:
-        backbone: A torchvision network, with or without its head.
-        state: Its state dict, of any age, from any file format.
-
-    Returns:
-        The keys that the state dict lacks, and those that the network does not have.
+        backbone: Backbone, of torchvision or of boats.
+        state: State dict of any version of torchvision, from any file format.
+        ignored: Names of modules whose tensors are ignored if the backbone lacks them.
 
     Raises:
-        RuntimeError: A tensor has another shape than the network's.
+        ValueError: If the state dict does not fit; the message names the first difference.
     """
     renamed = OrderedDict((_OLD_DENSENET.sub(r"\1\2", key), state[key]) for key in state)
-    # torch.save keeps each module's version and safetensors does not; MNASNet insists on its own.
+    # safetensors does not store the versions of the modules, which MNASNet requires.
     versions = {"": {"version": backbone._version}} | getattr(state, "_metadata", {})
     renamed._metadata = versions  # type: ignore[attr-defined]
-    missing, unexpected = backbone.load_state_dict(renamed, strict=False)
-    return missing, unexpected
+    try:
+        missing, unexpected = backbone.load_state_dict(renamed, strict=False)
+    except RuntimeError as error:  # a tensor has another shape
+        raise ValueError(str(error).splitlines()[-1].strip()) from error
+    unexpected = [key for key in unexpected if key.split(".")[0] not in ignored]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    if unexpected:
+        raise ValueError(f"{unexpected[0]} is unexpected")
 
 
 def download_weights(weights: torchvision.models.WeightsEnum) -> Mapping[str, torch.Tensor]:
-    """Fetches torchvision's weights, hash checked, with a progress bar; cached in `$TORCH_HOME`.
+    """Download weights of torchvision and verify their hash; they are cached in `$TORCH_HOME`.
 
     Raises:
-        DownloadError: The download failed or its hash is wrong; says what to do instead.
+        DownloadError: If the download fails or the hash is wrong.
     """
     try:
-        # torch.hub prints what it downloads, and stdout is for results.
+        # torch.hub prints the address to stdout, which is for results.
         with contextlib.redirect_stdout(sys.stderr):
             state: Mapping[str, torch.Tensor] = weights.get_state_dict(
                 progress=True, check_hash=True, weights_only=True
             )
     except (
-        OSError,  # urllib's URLError too
+        OSError,  # includes URLError
         http.client.HTTPException,
         RuntimeError,  # the hash is wrong
         EOFError,
@@ -155,13 +155,13 @@ def download_weights(weights: torchvision.models.WeightsEnum) -> Mapping[str, to
 
 
 def read_state(path: Path) -> Mapping[str, torch.Tensor]:
-    """Reads a state dict; no code in the file is run.
+    """Read a state dict; code in the file is not executed.
 
     Raises:
-        DataError: The file is missing, or is not a state dict.
+        DataError: If the file does not exist or is not a state dict.
     """
     if not path.is_file():
-        raise DataError(f"--weights {path}: no such file")
+        raise DataError(f"--weights {path}: file does not exist")
     try:
         state: Any = (
             safetensors.torch.load_file(path)
@@ -169,15 +169,15 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:
-        # PyTorch's own words would have the user load it with the code in it.
+        # The message of PyTorch recommends an option that would execute code in the file.
         raise DataError(
-            f"--weights {path}: not a file of weights: only tensors are read, from .safetensors or "
-            "as torch.save writes a state dict"
+            f"--weights {path}: not a weights file; expected .safetensors, or a state dict written "
+            "by torch.save"
         ) from error
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise DataError(f"--weights {path}: not a state dict (names to tensors)")
+        raise DataError(f"--weights {path}: not a state dict from names to tensors")
     return state
 
 
@@ -185,14 +185,13 @@ def _imagenet_state(name: str) -> Mapping[str, torch.Tensor]:
     available = torchvision.models.get_model_weights(name)
     if not len(available):
         raise UsageError(f"torchvision has no ImageNet weights for {name}: give --weights PATH")
-    # The first recipe's weights: features of the longer, label-smoothed V2 recipe transfer worse to
-    # a head on frozen features (Kornblith et al. 2021, https://arxiv.org/abs/2010.16402).
-    first = available.__members__.get("IMAGENET1K_V1", available.DEFAULT)
-    return download_weights(first)
+    # Features of the V2 weights, trained longer and with label smoothing, transfer worse to a
+    # classifier on frozen features (Kornblith et al. 2021, https://arxiv.org/abs/2010.16402).
+    return download_weights(available.__members__.get("IMAGENET1K_V1", available.DEFAULT))
 
 
-def _behind_pooling(head: nn.Module) -> nn.Module:
-    """Keeps of a head only what belongs to the features: a norm and a flatten before its layers."""
+def _truncate_head(head: nn.Module) -> nn.Module:
+    """Return the layers of a head that belong to the features: a norm and a flatten."""
     if not isinstance(head, nn.Sequential):
         return nn.Identity()
     flatten = [index for index, layer in enumerate(head) if isinstance(layer, nn.Flatten)]

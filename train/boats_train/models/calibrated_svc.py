@@ -1,4 +1,4 @@
-"""An SVM whose scores are calibrated to probabilities."""
+"""SVM with calibrated probabilities."""
 
 from copy import copy
 from typing import Any, Self
@@ -10,45 +10,44 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 OFFSET_PENALTY = 0.01
-"""Weight of the squared offsets beside the mean log loss; rare classes keep their rank by it."""
+"""Weight of the squared offsets in the loss; it preserves the rank of rare classes."""
 
 
 class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted SVM behind Platt's sigmoid in its form for several classes.
+    """SVM whose scores are calibrated by Platt scaling, extended to several classes.
 
-    The probabilities are `softmax(slope * score_k + offset_k)` over the one-vs-rest scores, for two
-    classes `sigmoid(slope * score + offset)` (Platt 1999). One sigmoid a class, fitted apart and
-    divided by their sum (Zadrozny and Elkan 2002), is what scikit-learn offers; it demotes rare
+    The probabilities are `softmax(slope * score_k + offset_k)` of the one-vs-rest scores, for two
+    classes `sigmoid(slope * score + offset)` (Platt 1999). The method of scikit-learn, one sigmoid
+    per class, fitted separately and normalized (Zadrozny and Elkan 2002), lowers the rank of rare
     classes.
 
     Args:
-        pipeline: Fitted on class indices 0 to K-1; its last step is an SVC with one-vs-rest scores
-            and ties broken.
+        pipeline: Pipeline fitted on class indices 0 to K-1; the last step is an SVC with
+            one-vs-rest scores and `break_ties=True`.
 
     Attributes:
-        classes_: Class indices `(K,) int64`.
-        slope_: Steepness, above 0.
-        offsets_: `(K,) float64`, for two classes `(1,)`.
+        classes_: (K,) int64, class indices.
+        slope_: Slope, above 0.
+        offsets_: (K,) float64, or (1,) for two classes.
     """
 
     def __init__(self, pipeline: Any = None) -> None:
         self.pipeline = pipeline
 
     def fit(self, decisions: NDArray[np.float64], targets: NDArray[np.int64]) -> Self:
-        """Fits the calibration by log loss; the pipeline stays as it is.
+        """Fit the calibration by minimizing the log loss; the pipeline is not changed.
 
         Args:
-            decisions: Scores of photos the SVM had not seen, `(N, K) float64`, or `(N,)` for two
-                classes.
-            targets: Their class indices `(N,) int64`.
+            decisions: Scores of held-out images, (N, K) float64, or (N,) for two classes.
+            targets: (N,) int64, class indices.
         """
         self.classes_ = np.asarray(self.pipeline.classes_, dtype=np.int64)
         offsets = 1 if decisions.ndim == 1 else decisions.shape[1]
 
         def loss(parameters: NDArray[np.float64]) -> float:
             logits = _logits(decisions, np.exp(parameters[0]), parameters[1:])
-            right = log_softmax(logits, axis=1)[np.arange(len(targets)), targets]
-            return float(-right.mean() + OFFSET_PENALTY * np.sum(parameters[1:] ** 2))
+            likelihoods = log_softmax(logits, axis=1)[np.arange(len(targets)), targets]
+            return float(-likelihoods.mean() + OFFSET_PENALTY * np.sum(parameters[1:] ** 2))
 
         fitted = minimize(loss, np.zeros(1 + offsets), method="L-BFGS-B").x
         self.slope_ = float(np.exp(fitted[0]))
@@ -56,14 +55,14 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Returns the SVM's scores `(N, K) float64`, or `(N,)` for two classes."""
+        """Return the scores of the SVM, (N, K) float64, or (N,) for two classes."""
         decisions: NDArray[np.float64] = self.pipeline.decision_function(features)
         return decisions
 
     def vote_margin(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Returns how near to a tie the nearest vote between two classes was, `(N,) float64`.
+        """Return the smallest absolute pairwise decision of each image, (N,) float64.
 
-        A score counts votes, so it jumps where one of the pairwise decisions passes zero.
+        Scores count pairwise votes, so they are discontinuous where a pairwise decision is zero.
         """
         *steps, (_, svc) = self.pipeline.steps
         for _, step in steps:
@@ -75,19 +74,20 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return margins
 
     def calibrate(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turns scores, as `decision_function` gives them, into probabilities `(N, K) float64`."""
+        """Convert scores from `decision_function` to probabilities, (N, K) float64."""
         logits = _logits(decisions, self.slope_, self.offsets_)
         probabilities: NDArray[np.float64] = softmax(logits, axis=1)
         return probabilities
 
     def predict_proba(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Returns probabilities `(N, K) float64` of features `(N, D) float32`."""
+        """Return the probabilities, (N, K) float64, of features, (N, D) float32."""
         return self.calibrate(self.decision_function(features))
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Returns the likeliest class of features `(N, D) float32`: `(N,) int64`."""
-        chosen: NDArray[np.int64] = self.classes_[np.argmax(self.predict_proba(features), axis=1)]
-        return chosen
+        """Return the class index with the highest probability, (N,) int64."""
+        indices = np.argmax(self.predict_proba(features), axis=1)
+        predicted: NDArray[np.int64] = self.classes_[indices]
+        return predicted
 
 
 def _logits(

@@ -1,4 +1,4 @@
-"""The report's small CNN, trained from nothing on small photos."""
+"""The small CNN of the report, trained from scratch on small images."""
 
 import torch
 from torch import nn
@@ -7,22 +7,21 @@ from boats_runtime.errors import UsageError
 
 NAME = "small_cnn"
 IMAGE_SIZE = (30, 100)
-"""The report's height and width."""
+"""Height and width of the images in the report."""
 
 FEATURES = 50
+"""Number of features."""
 
 
-class SmallCnn(nn.Module):
-    """Two convolutions and two dense layers, as the report has them.
-
-    Maps `(N, 3, H, W) float32` to `(N, 50) float32`; the layer of the classes comes behind it.
+class SmallCNN(nn.Module):
+    """Two convolutional and two dense layers, without the classification layer.
 
     Args:
-        height: Of the photos.
-        width: Of the photos.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
 
     Raises:
-        UsageError: The photos are too small for the layers.
+        UsageError: If the images are too small for the layers.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -46,6 +45,6 @@ class SmallCnn(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Returns the features of images `(N, 3, H, W) float32`."""
+        """Return the features, (N, 50) float32, of images, (N, 3, H, W) float32."""
         features: torch.Tensor = self.layers(image)
         return features

@@ -1,4 +1,4 @@
-"""The resolved configuration of a training run."""
+"""Configuration of a training run."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -9,38 +9,36 @@ from boats_runtime.preprocessing import MAX_SIDE
 MODELS = ("svm", "finetune", "cnn")
 
 _STORED_NAMES = {"learning_rate": "rate", "batch_size": "batch"}
-"""Keys of `config.json` that differ from the field names; run folders keep their format."""
+"""Keys of `config.json` that differ from the names of the fields."""
 
 MIN_SIDE = 24
-"""Smallest side of a network's input."""
+"""Smallest side of the input of a network in pixels."""
 
-
-MAX_RATE = 100.0
-"""Highest learning rate."""
+MAX_LEARNING_RATE = 100.0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides what a run learns.
+    """Configuration that, together with the dataset, determines a run.
 
     Attributes:
-        data: The picture set's folder.
-        model: What is fitted: `svm` or `finetune` on the backbone's features, or `cnn`.
+        data: Folder of the dataset.
+        model: Classifier: `svm` or `finetune` on the features of the backbone, or `cnn`.
         backbone: Name of a torchvision classification network; `small_cnn` for `cnn`.
-        weights: `imagenet`, `none` (random, from the seed), or a file's path.
-        height: Rows of the network's input, 24 to 8192.
-        width: Columns of the network's input, 24 to 8192.
-        seed: Seed of everything random, 0 or more.
-        tune: `svm`: whether its setting is searched for; else it is the report's.
-        groups: `svm`: regular expression for the photos' groups; empty looks for dates.
-        learning_rate: `finetune`, `cnn`: learning rate, above 0; else 0.
-        epochs: `finetune`, `cnn`: how often the photos are seen, 1 or more; else 0.
-        batch_size: `finetune`, `cnn`: photos a step, 1 or more; else 0.
-        unfreeze: `finetune`: how many of the backbone's last blocks learn, `all` of them, or `0`.
-        from_run: The run whose network is taken instead of a backbone with weights; else empty.
+        weights: `imagenet`, `none` (random), or the path of a state dict.
+        height: Height of the network input in pixels, 24 to 8192.
+        width: Width of the network input in pixels, 24 to 8192.
+        seed: Random seed, 0 to 4294967295.
+        tune: `svm`: whether to search for hyperparameters.
+        groups: `svm`: regular expression for the groups of images; empty for dates.
+        learning_rate: `finetune`, `cnn`: learning rate, above 0; otherwise 0.
+        epochs: `finetune`, `cnn`: number of epochs, 1 or more; otherwise 0.
+        batch_size: `finetune`, `cnn`: images per step, 1 or more; otherwise 0.
+        unfreeze: `finetune`: number of last blocks of the backbone to train, or `all`.
+        from_run: Folder of the run that provides the network; empty for a new network.
 
     Raises:
-        UsageError: A value is out of its range, or is of no use to the model.
+        UsageError: If a value is out of range or does not apply to the model.
     """
 
     data: str
@@ -77,29 +75,24 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, value: object) -> "TrainConfig":
-        """Reads what `to_json` wrote.
+        """Create a configuration from the result of `to_json`.
 
         Raises:
-            RunError: A key is missing or unknown, or a value has another type.
+            RunError: If a key is missing or unknown, or a value is invalid.
         """
-        types = {_STORED_NAMES.get(field.name, field.name): field.type for field in fields(cls)}
-        if not isinstance(value, dict) or set(value) != set(types):
-            raise RunError(f"its config does not have exactly the keys {', '.join(sorted(types))}")
+        stored = {_STORED_NAMES.get(field.name, field.name): field for field in fields(cls)}
+        if not isinstance(value, dict) or set(value) != set(stored):
+            raise RunError(f"config: expected exactly the keys {', '.join(sorted(stored))}")
         for key, item in value.items():
-            if type(item) is not types[key]:
-                raise RunError(f"its config has {key} = {item!r}")
+            if type(item) is not stored[key].type:
+                raise RunError(f"config: {key} is {item!r}")
         try:
-            return cls(
-                **{
-                    field.name: value[_STORED_NAMES.get(field.name, field.name)]
-                    for field in fields(cls)
-                }
-            )
+            return cls(**{stored[key].name: item for key, item in value.items()})
         except UsageError as error:
-            raise RunError(f"its config has {error}") from error
+            raise RunError(f"config: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the configuration as JSON values."""
+        """Return the configuration as JSON values."""
         return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
 
     def _check_svm(self) -> None:
@@ -111,23 +104,23 @@ class TrainConfig:
     def _check_epochs(self) -> None:
         if self.groups or not self.tune:
             raise UsageError("--groups and --tune are for --model svm")
-        if not 0 < self.learning_rate <= MAX_RATE:
+        if not 0 < self.learning_rate <= MAX_LEARNING_RATE:
             raise UsageError(
-                f"--lr {self.learning_rate:g}: must be above 0 and at most {MAX_RATE:g}"
+                f"--lr {self.learning_rate:g}: must be above 0 and at most {MAX_LEARNING_RATE:g}"
             )
         if self.epochs < 1 or self.batch_size < 1:
             raise UsageError("--epochs and --batch-size must be 1 or more")
         if self.model == "cnn" and (self.unfreeze != "0" or self.from_run):
-            raise UsageError("--unfreeze and --from are for the other models: the CNN learns whole")
+            raise UsageError("--unfreeze and --from do not apply to --model cnn")
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """Reads an image size, height first, like `240x800`.
+    """Parse an image size, such as `240x800`, into height and width.
 
     Raises:
-        UsageError: Not two whole numbers with an x between.
+        UsageError: If the text is not two integers separated by an x.
     """
-    height, cross, width = text.lower().partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH, like 240x800")
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 240x800")
     return int(height), int(width)

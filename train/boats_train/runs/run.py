@@ -1,14 +1,15 @@
-"""A run folder: everything a training made, and the one way to write and to read it back.
+"""Write and read run folders.
 
-config.json           the resolved configuration, class names and preprocessing
-metrics.json          each split's accuracy, macro-F1 and classes; photos that were skipped
+config.json           resolved configuration, class names and preprocessing
+metrics.json          metrics of each split, cross-validation, skipped images
 versions.json         Python and library versions
-backbone.safetensors  the backbone's weights
-estimator.skops       the fitted estimator
+backbone.safetensors  weights of the backbone
+estimator.skops       fitted estimator
 digests.json          SHA-256 of each of these files
 """
 
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -24,15 +25,16 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
-from boats_runtime.errors import ModelError, OutputError, RunError, UsageError
+from boats_runtime import __version__
+from boats_runtime.errors import ModelError, OutputError, RunError, UsageError, first_line
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.backbone import build_backbone, load_state
 from boats_train.models.feature_network import FeatureNetwork
-from boats_train.models.small_cnn import SmallCnn
+from boats_train.models.small_cnn import SmallCNN
 from boats_train.runs.config import TrainConfig
 
 with warnings.catch_warnings():
-    # skops looks into every module that is loaded, and PyTorch warns of its own old attributes.
+    # skops inspects all imported modules, and PyTorch warns about deprecated attributes.
     warnings.simplefilter("ignore")
     import skops.io
 
@@ -43,7 +45,8 @@ TRUSTED_TYPES = (
     "boats_train.models.calibrated_svc.CalibratedSVC",
     "boats_train.calibration.CalibratedSvm",
 )
-"""Types an estimator may hold beyond skops' own list: plain containers of arrays, reviewed."""
+"""Reviewed types that an estimator can contain in addition to those that skops trusts. The second
+is the name in runs written before version 0.2.0."""
 
 _FILES = (
     "config.json",
@@ -52,21 +55,21 @@ _FILES = (
     "backbone.safetensors",
     "estimator.skops",
 )
-_LIBRARIES = ("boats", "numpy", "pillow", "scikit-learn", "skops", "torch", "torchvision")
+_LIBRARIES = ("numpy", "pillow", "scikit-learn", "skops", "torch", "torchvision")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model in memory.
+    """A trained model.
 
     Attributes:
-        config: What it was trained with.
+        config: Configuration of the training.
         classes: Class names in the order of the probabilities.
-        preprocessing: Makes the network's input.
-        network: The feature network.
+        preprocessing: Preprocessing of the network.
+        network: Feature network.
         estimator: Fitted scikit-learn estimator from features to probabilities.
-        metrics: The recorded metrics, JSON values.
-        versions: Python and library versions at training.
+        metrics: Recorded metrics, JSON values.
+        versions: Python and library versions of the training.
     """
 
     config: TrainConfig
@@ -79,70 +82,71 @@ class Run:
 
 
 def library_versions() -> dict[str, str]:
-    """Returns the versions of Python and of the libraries that shape a run."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+    """Return the versions of Python, boats and the libraries that affect a run."""
+    versions = {"python": platform.python_version(), "boats": __version__}
+    return versions | {name: version(name) for name in _LIBRARIES}
 
 
 def write_run(
-    run: Run, parent: Path, name: str, illustrate: Callable[[Path], None] = lambda _: None
+    run: Run, parent: Path, name: str, add_files: Callable[[Path], None] = lambda _: None
 ) -> Path:
-    """Writes a run folder whole or not at all, and points `latest` at it.
+    """Write a run folder atomically and set the link `latest` to it.
 
     Args:
-        run: What to write.
-        parent: The folder of runs; made when missing.
-        name: The new folder's name; a number is added when it is taken.
-        illustrate: Puts pictures and curves into the folder before it appears.
+        run: The run.
+        parent: Folder of runs; created if missing.
+        name: Name of the new folder; a number is appended if it exists.
+        add_files: Function that writes further files, such as plots, into the folder.
 
     Returns:
         The new folder.
 
     Raises:
-        OutputError: The place can't be written, or the disk is full.
+        OutputError: If the folder cannot be written.
     """
-    check_place(parent)
+    check_output(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
         try:
-            _write_files(run, scratch)
-            illustrate(scratch)
-            folder = _claim(scratch, parent, name)
+            _write_files(run, temporary)
+            add_files(temporary)
+            folder = _rename_to_free_name(temporary, parent, name)
         except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         link = parent / f".{LATEST}-{os.getpid()}"
         link.symlink_to(folder.name)
         link.replace(parent / LATEST)
     except OSError as error:
-        raise OutputError(f"{parent}: the run can't be written: {error.strerror}") from error
+        raise OutputError(f"{parent}: the run cannot be written: {error.strerror}") from error
     return folder
 
 
-def check_place(parent: Path) -> None:
-    """Checks, before long work, that a run can be written into this folder of runs.
+def check_output(parent: Path) -> None:
+    """Check before a training that a run can be written into a folder of runs.
 
     Raises:
-        OutputError: It can't.
+        OutputError: If it cannot be written.
     """
     latest = parent / LATEST
     if latest.exists() and not latest.is_symlink():
-        raise OutputError(f"{latest}: is in the way of the link to the newest run; rename it")
+        raise OutputError(f"{latest}: not a link to the latest run; rename it")
     try:
-        there = next(place for place in (parent, *parent.parents) if place.exists())
-        Path(tempfile.mkdtemp(prefix=".writing-", dir=there)).rmdir()
+        existing = next(folder for folder in (parent, *parent.parents) if folder.exists())
+        Path(tempfile.mkdtemp(prefix=".writing-", dir=existing)).rmdir()
     except OSError as error:
-        raise OutputError(f"{parent}: the run can't be written: {error.strerror}") from error
+        raise OutputError(f"{parent}: the run cannot be written: {error.strerror}") from error
 
 
 def load_run(folder: Path) -> Run:
-    """Reads a run folder; no code in it is run.
+    """Read a run folder; code in the files is not executed.
 
     Raises:
-        RunError: It is missing, incomplete, altered, of a newer schema, or not a run.
+        RunError: If the folder is not a run, or the run is incomplete, altered or has a newer
+            schema.
     """
-    if not (folder / "config.json").is_file():
-        raise RunError(f"{folder}: no run here; train one with boats-train or name its folder")
+    _check_exists(folder)
     try:
         return _read(folder)
     except (RunError, ModelError, UsageError) as error:
@@ -152,15 +156,14 @@ def load_run(folder: Path) -> Run:
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """Reads the configuration of a run, without its network.
+    """Read the configuration of a run.
 
     Raises:
-        RunError: It is missing or malformed.
+        RunError: If the folder is not a run or the configuration is invalid.
     """
-    if not (folder / "config.json").is_file():
-        raise RunError(f"{folder}: no run here; train one with boats-train or name its folder")
+    _check_exists(folder)
     try:
-        content = _from_json("config.json", _read_file(folder, "config.json"))
+        content = _parse_json("config.json", _read_file(folder, "config.json"))
         return TrainConfig.from_json(content.get("config"))
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
@@ -186,60 +189,62 @@ def _write_files(run: Run, folder: Path) -> None:
     )
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    folder.chmod(0o755)  # a temporary folder is its maker's alone
+    folder.chmod(0o755)  # temporary folders are private
 
 
-def _claim(scratch: Path, parent: Path, name: str) -> Path:
-    """Renames the finished folder to the first free name."""
-    number = 1
-    while True:
+def _rename_to_free_name(temporary: Path, parent: Path, name: str) -> Path:
+    for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
-            return scratch.rename(folder)
-        except OSError:  # taken, perhaps by another training a moment ago
+            return temporary.rename(folder)
+        except OSError:  # the folder exists, possibly from a concurrent training
             if not folder.exists():
                 raise
-        number += 1
+    raise AssertionError("unreachable")
 
 
 def _to_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
+def _check_exists(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{folder}: not a run folder; train a run with boats-train")
+
+
 def _read(folder: Path) -> Run:
     contents = {name: _read_file(folder, name) for name in (*_FILES, "digests.json")}
-    digests = _from_json("digests.json", contents["digests.json"])
+    digests = _parse_json("digests.json", contents["digests.json"])
     for name in _FILES:
         if digests.get(name) != hashlib.sha256(contents[name]).hexdigest():
-            raise RunError(f"{name} is not the file that training wrote; train again")
-    config = _from_json("config.json", contents["config.json"])
-    if config.get("schema_version") != SCHEMA_VERSION:
+            raise RunError(f"{name} was changed after the training; train again")
+    content = _parse_json("config.json", contents["config.json"])
+    if content.get("schema_version") != SCHEMA_VERSION:
         raise RunError(
-            f"schema {config.get('schema_version')!r}, this boats reads {SCHEMA_VERSION}: "
+            f"schema version {content.get('schema_version')!r} instead of {SCHEMA_VERSION}: "
             "train again, or pip install --upgrade boats"
         )
-    train_config = TrainConfig.from_json(config.get("config"))
-    preprocessing = Preprocessing.from_json(config.get("preprocessing"))
+    config = TrainConfig.from_json(content.get("config"))
+    preprocessing = Preprocessing.from_json(content.get("preprocessing"))
+    backbone = _load_backbone(config, contents["backbone.safetensors"])
     return Run(
-        train_config,
-        _classes(config.get("classes")),
+        config,
+        _parse_classes(content.get("classes")),
         preprocessing,
-        FeatureNetwork(
-            _load_backbone(train_config, contents["backbone.safetensors"]), preprocessing
-        ),
+        FeatureNetwork(backbone, preprocessing),
         _load_estimator(contents["estimator.skops"]),
-        _from_json("metrics.json", contents["metrics.json"]),
-        _from_json("versions.json", contents["versions.json"]),
+        _parse_json("metrics.json", contents["metrics.json"]),
+        _parse_json("versions.json", contents["versions.json"]),
     )
 
 
 def _read_file(folder: Path, name: str) -> bytes:
     if not (folder / name).is_file():
-        raise RunError(f"{name} is missing; the run is not whole, train again")
+        raise RunError(f"{name} does not exist; the run is incomplete, train again")
     return (folder / name).read_bytes()
 
 
-def _from_json(name: str, content: bytes) -> dict[str, Any]:
+def _parse_json(name: str, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except ValueError as error:
@@ -249,26 +254,24 @@ def _from_json(name: str, content: bytes) -> dict[str, Any]:
     return value
 
 
-def _classes(value: object) -> tuple[str, ...]:
+def _parse_classes(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise RunError("config.json: classes is not a list of names")
+        raise RunError("config.json: classes is not a list of strings")
     return tuple(value)
 
 
 def _load_backbone(config: TrainConfig, content: bytes) -> nn.Module:
     if config.model == "cnn":
-        backbone: nn.Module = SmallCnn(config.height, config.width)
+        backbone: nn.Module = SmallCNN(config.height, config.width)
     else:
         backbone = build_backbone(config.backbone)
     try:
-        missing, unexpected = load_state(backbone, safetensors.torch.load(content))
+        load_state(backbone, safetensors.torch.load(content))
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[-1].strip()
-        raise RunError(f"backbone.safetensors is not of {config.backbone}: {reason}") from error
-    if missing or unexpected:
-        key = (missing or unexpected)[0]
-        verb = "lacks" if missing else "has an unknown"
-        raise RunError(f"backbone.safetensors is not of {config.backbone}: it {verb} {key}")
+        reason = first_line(error)
+        raise RunError(
+            f"backbone.safetensors: not weights of {config.backbone}: {reason}"
+        ) from error
     return backbone
 
 
@@ -276,9 +279,9 @@ def _load_estimator(content: bytes) -> Any:
     try:
         unknown = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES)
         if unknown:
-            raise RunError(f"estimator.skops holds types not trusted: {', '.join(sorted(unknown))}")
+            raise RunError(f"estimator.skops: untrusted types: {', '.join(sorted(unknown))}")
         return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
     except RunError:
         raise
     except Exception as error:
-        raise RunError(f"estimator.skops can't be read: {error}") from error
+        raise RunError(f"estimator.skops: cannot be read: {error}") from error

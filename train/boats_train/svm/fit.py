@@ -1,6 +1,6 @@
-"""The SVM on pooled features: chosen by cross-validation, calibrated, with its operating point."""
+"""Fit an SVM on features: hyperparameters, calibration and threshold by cross-validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,49 +12,47 @@ from sklearn.svm import SVC
 
 from boats_metrics.classification import compute_metrics
 from boats_metrics.selective import ThresholdSelection, select_threshold
-from boats_runtime.cpu import granted_cpus
-from boats_runtime.progress import track
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.svm.folds import Folds, make_folds
 from boats_train.svm.grid_search import (
-    MAX_PHOTOS,
+    MAX_IMAGES,
     Candidate,
-    Scored,
-    held_out_decisions,
+    CandidateScore,
+    CrossValidation,
+    make_default_candidate,
     make_scaler,
-    plain_candidate,
-    score,
-    search,
 )
+
+MIN_SUBSAMPLE = 20
+"""Smallest number of images of a class in the subsample of the search."""
 
 
 @dataclass(frozen=True)
-class FittedSvm:
-    """A fitted SVM and how it did on photos that were held out.
+class FittedSVC:
+    """A fitted SVM and its cross-validation.
 
     Attributes:
-        estimator: From features to probabilities.
-        folds: Which photos were held out together.
-        searched: The settings that were tried, the chosen one first.
-        operating_point: When to say unknown.
+        estimator: Classifier from features to probabilities.
+        folds: Folds of the training images.
+        scores: Evaluated candidates, the selected one first.
+        threshold_selection: Threshold for the label "unknown".
     """
 
     estimator: CalibratedSVC
     folds: Folds
-    searched: tuple[Scored, ...]
-    operating_point: ThresholdSelection
+    scores: tuple[CandidateScore, ...]
+    threshold_selection: ThresholdSelection
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the cross-validation and the operating point as JSON values."""
-        chosen = self.searched[0]
+        """Return the cross-validation and the threshold selection as JSON values."""
         return {
             "cross_validation": {
                 "kind": self.folds.kind,
                 "folds": list(self.folds.names),
-                "chosen": chosen.to_json(),
-                "tried": [row.to_json() for row in self.searched],
+                "chosen": self.scores[0].to_json(),
+                "tried": [score.to_json() for score in self.scores],
             },
-            "operating_point": self.operating_point.to_json(),
+            "operating_point": self.threshold_selection.to_json(),
         }
 
 
@@ -66,41 +64,38 @@ def fit_svm(
     tune: bool = True,
     groups: str | None = None,
     seed: int = 0,
-) -> FittedSvm:
-    """Fits an RBF SVM and calibrates its scores to probabilities.
+) -> FittedSVC:
+    """Fit an RBF SVM whose scores are calibrated to probabilities.
 
-    Tuned, scaling, C, gamma and class weights are those that do best on groups of photos that were
-    held out; else they are the report's, `SVC(gamma="scale")`.
-
-    Calibration and operating point come from scores that photos got while they were held out. The
-    label is the class of the highest probability.
+    Calibration and threshold are fitted to the scores of held-out images.
 
     Args:
-        features: `(N, D) float32`.
-        targets: Class indices `(N,) int64`, each class at least once.
-        paths: The photos, whose names may tell their groups.
-        tune: Whether to search.
-        groups: `--groups`; see `make_folds`.
-        seed: Of everything random.
+        features: (N, D) float32.
+        targets: (N,) int64, class indices; every class has at least one image.
+        paths: Image files, N of them; groups are read from their names.
+        tune: Whether to search for the scaler, C, gamma and class weights. If not, they are those
+            of the report, `SVC(gamma="scale")`.
+        groups: Regular expression for the groups, see `make_folds`.
+        seed: Seed for the folds and for the subsample of the search.
     """
-    threads = granted_cpus()
     folds = make_folds(paths, targets, groups, seed)
     if tune:
-        some = _subsample(targets, seed)
-        few = Folds(folds.assigned[some], folds.names, folds.kind)
-        searched = search(features[some], targets[some], few, threads, _show_progress)
+        indices = _subsample(targets, seed)
+        subset = Folds(folds.assignment[indices], folds.names, folds.kind)
+        scores = CrossValidation(features[indices], targets[indices], subset).search()
     else:
-        searched = [score(features, targets, folds, plain_candidate(features), threads)]
-    estimator, point = fit_candidate(features, targets, folds, searched[0].candidate)
-    return FittedSvm(estimator, folds, tuple(searched), point)
+        candidate = make_default_candidate(features)
+        scores = [CrossValidation(features, targets, folds).evaluate(candidate)]
+    estimator, selection = fit_candidate(features, targets, folds, scores[0].candidate)
+    return FittedSVC(estimator, folds, tuple(scores), selection)
 
 
 def fit_candidate(
     features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds, candidate: Candidate
 ) -> tuple[CalibratedSVC, ThresholdSelection]:
-    """Fits one setting, its calibration and its operating point; arguments as in `fit_svm`."""
-    decisions = held_out_decisions(features, targets, folds, candidate, granted_cpus())
-    pipeline = _pipeline(candidate).fit(features, targets)
+    """Fit an SVM with given hyperparameters, its calibration and its threshold."""
+    decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
+    pipeline = _make_pipeline(candidate).fit(features, targets)
     estimator = CalibratedSVC(pipeline).fit(decisions, targets)
     return estimator, select_threshold(estimator.calibrate(decisions), targets)
 
@@ -114,50 +109,45 @@ def cross_validate(
     groups: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measures one setting on photos that were held out; arguments as in `fit_svm`.
+    """Evaluate hyperparameters on held-out images; arguments as in `fit_svm`.
 
     Returns:
-        Mean accuracy over the folds and macro-F1 over all photos, each fold's accuracy, and 95 %
-        bootstrap intervals over the photos, as JSON values.
+        Accuracy of each fold and their mean, and the metrics over all images with 95% bootstrap
+        intervals, as JSON values.
     """
     folds = make_folds(paths, targets, groups, seed)
-    scored = score(features, targets, folds, candidate, granted_cpus())
+    score = CrossValidation(features, targets, folds).evaluate(candidate)
     classes = [str(index) for index in range(targets.max() + 1)]
-    metrics = compute_metrics(targets, scored.predicted, classes, seed=seed)
+    metrics = compute_metrics(targets, score.predicted, classes, seed=seed)
     return {
         "kind": folds.kind,
         "photos": len(targets),
-        "folds": dict(zip(folds.names, scored.fold_accuracy, strict=True)),
-        "mean_accuracy": scored.mean_accuracy,
+        "folds": dict(zip(folds.names, score.fold_accuracy, strict=True)),
+        "mean_accuracy": score.mean_accuracy,
         **metrics.summary_to_json(),
     }
 
 
-def _pipeline(candidate: Candidate) -> Pipeline:
+def _make_pipeline(candidate: Candidate) -> Pipeline:
     svc = SVC(
         gamma=candidate.gamma,
-        C=candidate.cost,
+        C=candidate.C,
         class_weight=candidate.class_weight,
         break_ties=True,
         cache_size=1000,
     )
-    scaler = make_scaler(candidate.scaling)
+    scaler = make_scaler(candidate.scaler)
     return Pipeline(([("scale", scaler)] if scaler else []) + [("svc", svc)])
 
 
 def _subsample(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Chooses at most `MAX_PHOTOS` photos, each class in its share but with 20 at least."""
-    if len(targets) <= MAX_PHOTOS:
+    """Return the indices of about `MAX_IMAGES` images, stratified by class."""
+    if len(targets) <= MAX_IMAGES:
         return np.arange(len(targets))
     rng = np.random.default_rng(seed)
-    share = MAX_PHOTOS / len(targets)
-    some = []
-    for index in np.unique(targets):
-        photos = np.flatnonzero(targets == index)
-        count = min(len(photos), max(20, int(len(photos) * share)))
-        some.append(rng.choice(photos, count, replace=False))
-    return np.sort(np.concatenate(some))
-
-
-def _show_progress(rows: Iterator[Scored], total: int) -> Iterator[Scored]:
-    return track(rows, "search", total)
+    samples = []
+    for label in np.unique(targets):
+        indices = np.flatnonzero(targets == label)
+        size = max(MIN_SUBSAMPLE, int(len(indices) * MAX_IMAGES / len(targets)))
+        samples.append(rng.choice(indices, min(len(indices), size), replace=False))
+    return np.sort(np.concatenate(samples))

@@ -1,108 +1,114 @@
-"""Which photos are held out together: groups from the file names, folds from the groups.
+"""Folds for cross-validation.
 
-Neighbouring frames of one day in both halves flatter a classifier. Where the file names carry a
-date, whole days are held out; otherwise photos are dealt out class by class.
+Consecutive frames of one day look alike, so a random split overestimates the accuracy. If the file
+names contain dates, whole days are held out; otherwise images are stratified by class.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, StratifiedKFold
 
 from boats_data.groups import find_groups
 
-MAX_FOLDS = 10
-"""More groups than this are dealt into this many folds, to bound the time."""
+MAX_GROUP_FOLDS = 10
+"""With more groups than this, several groups share a fold, which bounds the run time."""
 
 STRATIFIED_FOLDS = 5
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Indices of the photos learned from, and of those held out."""
+"""Indices of the training images and of the held-out images."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """A partition of photos for cross-validation.
+    """A partition of N images into F folds.
 
     Attributes:
-        assigned: Each photo's fold `(N,) int64`, 0 to F-1.
-        names: What each fold holds out, F of them: a group's name, or `fold 1`.
+        assignment: (N,) int64, fold of each image, 0 to F-1.
+        names: Name of each fold: the group that is held out, or `fold 1`.
         kind: `leave-one-group-out`, `grouped` or `stratified`.
     """
 
-    assigned: NDArray[np.int64]
+    assignment: NDArray[np.int64]
     names: tuple[str, ...]
     kind: str
 
-    def strict(self) -> list[Fold]:
-        """Returns the folds for measuring: nothing held out is learned from."""
-        held = [self.assigned == fold for fold in range(len(self.names))]
-        return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in held]
+    def split(self) -> list[Fold]:
+        """Return the folds for evaluation: training and held-out images are disjoint."""
+        masks = [self.assignment == fold for fold in range(len(self.names))]
+        return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in masks]
 
-    def with_every_class(self, targets: NDArray[np.int64]) -> list[Fold]:
-        """Returns the folds for calibration: every class is always among the photos learned from.
+    def split_with_all_classes(self, targets: NDArray[np.int64]) -> list[Fold]:
+        """Return the folds for calibration: every class has training images.
 
-        A class all of whose photos are held out together has no others to learn from: they stay
-        among the photos learned from, too, and their scores are flattered.
+        If all images of a class are held out together, they are also training images, and their
+        scores are optimistic.
 
         Args:
-            targets: Class indices `(N,) int64`.
+            targets: (N,) int64, class indices.
         """
         pairs = []
-        for learned, held in self.strict():
-            lost = np.setdiff1d(targets[held], targets[learned])
-            again = held[np.isin(targets[held], lost)]
-            pairs.append((np.sort(np.concatenate([learned, again])), held))
+        for train, held_out in self.split():
+            missing = np.setdiff1d(targets[held_out], targets[train])
+            added = held_out[np.isin(targets[held_out], missing)]
+            pairs.append((np.sort(np.concatenate([train, added])), held_out))
         return pairs
 
 
 def make_folds(
     paths: Sequence[Path], targets: NDArray[np.int64], pattern: str | None, seed: int
 ) -> Folds:
-    """Deals photos into folds.
+    """Assign images to folds.
 
     Args:
-        paths: The photos, N of them.
-        targets: Class indices `(N,) int64`.
-        pattern: Regular expression on the file name; its first group, or the whole match, is the
-            photo's group. None looks for a date and does without where there is none. Groups that
-            leave only one class to learn from are done without, too.
-        seed: Shuffles the photos within their classes where there are no groups.
+        paths: Image files, N of them.
+        targets: (N,) int64, class indices.
+        pattern: Regular expression for the group in the file name, see `find_groups`. None stands
+            for a leading date if every file name has one. Groups are ignored if a fold would leave
+            training images of a single class.
+        seed: Seed for shuffling the images of stratified folds.
 
     Raises:
-        UsageError: The pattern is not a regular expression, or does not match every file name.
+        UsageError: If the pattern is not a regular expression or does not match every file name.
     """
     groups = find_groups(paths, pattern)
     if groups is not None and len(set(groups)) > 1:
-        folds = _from_groups(groups)
-        if all(len(np.unique(targets[learned])) > 1 for learned, _ in folds.strict()):
+        folds = _make_group_folds(groups)
+        if all(len(np.unique(targets[train])) > 1 for train, _ in folds.split()):
             return folds
-    count = min(STRATIFIED_FOLDS, len(targets))
-    names = tuple(f"fold {number + 1}" for number in range(count))
-    return Folds(_deal(targets, count, seed), names, "stratified")
+    count = min(STRATIFIED_FOLDS, int(np.bincount(targets).max()))
+    if count > 1:
+        splitter: Any = StratifiedKFold(count, shuffle=True, random_state=seed)
+    else:  # every class has a single image
+        count = min(STRATIFIED_FOLDS, len(targets))
+        splitter = KFold(count, shuffle=True, random_state=seed)
+    return Folds(_assign(splitter, targets), _number_folds(count), "stratified")
 
 
-def _from_groups(groups: Sequence[str]) -> Folds:
-    names, index = np.unique(groups, return_inverse=True)
-    if len(names) <= MAX_FOLDS:
-        labels = tuple(str(name) for name in names)
-        return Folds(index.astype(np.int64), labels, "leave-one-group-out")
-    # The largest groups first, each into the fold that holds the fewest photos so far.
-    sizes = np.bincount(index)
-    load = np.zeros(MAX_FOLDS, dtype=np.int64)
-    fold_of = np.empty(len(names), dtype=np.int64)
-    for group in np.argsort(-sizes, kind="stable"):
-        fold_of[group] = np.argmin(load)
-        load[fold_of[group]] += sizes[group]
-    return Folds(fold_of[index], tuple(f"fold {n + 1}" for n in range(MAX_FOLDS)), "grouped")
+def _make_group_folds(groups: Sequence[str]) -> Folds:
+    names = np.unique(groups).tolist()
+    if len(names) <= MAX_GROUP_FOLDS:
+        assignment = _assign(LeaveOneGroupOut(), groups, groups)
+        return Folds(assignment, tuple(names), "leave-one-group-out")
+    assignment = _assign(GroupKFold(MAX_GROUP_FOLDS), groups, groups)
+    return Folds(assignment, _number_folds(MAX_GROUP_FOLDS), "grouped")
 
 
-def _deal(targets: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """Deals photos like cards, class by class, so that each class is spread over the folds."""
-    rng = np.random.default_rng(seed)
-    order = np.lexsort((rng.random(len(targets)), targets))
-    assigned = np.empty(len(targets), dtype=np.int64)
-    assigned[order] = np.arange(len(targets)) % folds
-    return assigned
+def _assign(splitter: Any, labels: Any, groups: Sequence[str] | None = None) -> NDArray[np.int64]:
+    assignment = np.empty(len(labels), dtype=np.int64)
+    with warnings.catch_warnings():
+        # scikit-learn warns about classes with fewer images than folds, which are expected here.
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+            assignment[held_out] = fold
+    return assignment
+
+
+def _number_folds(count: int) -> tuple[str, ...]:
+    return tuple(f"fold {number + 1}" for number in range(count))

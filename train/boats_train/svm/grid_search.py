@@ -1,14 +1,14 @@
-"""The search for the SVM's pipeline: grouped cross-validation on shared kernel matrices.
+"""Cross-validation of RBF SVMs on precomputed kernel matrices.
 
-The squared distances of all photos are computed once for each scaling of the features, and every
-fold, C, gamma and class weight reads its kernel from them; an SVC on a ready kernel is fitted in a
-fraction of the time that it takes on features.
+The squared distances of all images are computed once for each scaler. Every fold, C, gamma and
+class weight reads its kernel from them; fitting an SVC on a kernel is much faster than on features.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,49 +18,51 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
-from boats_train.svm.folds import Folds
+from boats_runtime.cpu import granted_cpus
+from boats_runtime.progress import track
+from boats_train.svm.folds import Fold, Folds
 
-SCALINGS = ("none", "l2", "standard")
-GAMMA_FACTORS = (0.5, 0.7, 1.0, 1.4)
-COSTS = (3.0, 10.0, 30.0)
-WEIGHTS = (None, "balanced")
+SCALERS = ("none", "l2", "standard")
+GAMMA_SCALES = (0.5, 0.7, 1.0, 1.4)
+C_VALUES = (3.0, 10.0, 30.0)
+CLASS_WEIGHTS = (None, "balanced")
 
-MAX_PHOTOS = 6000
-"""The search looks at this many photos at most: its matrices grow with the square."""
+MAX_IMAGES = 6000
+"""Largest number of images in the search: the size of its matrices is quadratic."""
 
 TOLERANCE = 0.002
-"""Candidates this close to the best accuracy are taken for equal; macro-F1 decides among them."""
+"""Candidates within this distance of the best mean accuracy are compared by macro-F1."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One setting of the SVM.
+    """Hyperparameters of the SVM.
 
     Attributes:
-        scaling: `none`, `l2` (each photo's features to length 1) or `standard`.
-        gamma: Of the RBF kernel, on scaled features.
-        gamma_factor: The same as a multiple of scikit-learn's `scale`.
-        cost: C.
+        scaler: `none`, `l2` (each feature vector scaled to length 1) or `standard`.
+        gamma: Coefficient of the RBF kernel for scaled features.
+        gamma_scale: Gamma as a multiple of scikit-learn's `gamma="scale"`; NaN if unknown.
+        C: Inverse regularization strength.
         class_weight: None or `balanced`.
     """
 
-    scaling: str
+    scaler: str
     gamma: float
-    gamma_factor: float
-    cost: float
+    gamma_scale: float
+    C: float
     class_weight: str | None
 
 
 @dataclass(frozen=True)
-class Scored:
-    """How a candidate did on held-out photos.
+class CandidateScore:
+    """Results of a candidate on held-out images.
 
     Attributes:
-        candidate: The setting.
+        candidate: Hyperparameters.
         fold_accuracy: Accuracy on each fold.
-        mean_accuracy: Their mean.
-        macro_f1: Over all held-out photos together.
-        predicted: Class indices `(N,) int64`, each photo's while it was held out.
+        mean_accuracy: Mean of the accuracies of the folds.
+        macro_f1: Macro-F1 over all held-out images.
+        predicted: (N,) int64, predicted class index of each image while it was held out.
     """
 
     candidate: Candidate
@@ -70,179 +72,164 @@ class Scored:
     predicted: NDArray[np.int64]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns everything but the predictions as JSON values."""
-        return asdict(self.candidate) | {
+        """Return the hyperparameters and metrics as JSON values."""
+        return {
+            "scaling": self.candidate.scaler,
+            "gamma": self.candidate.gamma,
+            "gamma_factor": self.candidate.gamma_scale,
+            "cost": self.candidate.C,
+            "class_weight": self.candidate.class_weight,
             "fold_accuracy": list(self.fold_accuracy),
             "mean_accuracy": self.mean_accuracy,
             "macro_f1": self.macro_f1,
         }
 
 
-def make_scaler(scaling: str) -> Normalizer | StandardScaler | None:
-    """Returns the scikit-learn transformer of a scaling; None for `none`."""
-    return {"none": None, "l2": Normalizer(), "standard": StandardScaler()}[scaling]
-
-
-def search(
-    features: NDArray[np.float32],
-    targets: NDArray[np.int64],
-    folds: Folds,
-    threads: int,
-    progress: Callable[[Iterator[Scored], int], Iterator[Scored]],
-) -> list[Scored]:
-    """Tries every setting of the grid by cross-validation.
+class CrossValidation:
+    """Cross-validation of SVM hyperparameters.
 
     Args:
-        features: `(N, D) float32`.
-        targets: Class indices `(N,) int64`.
-        folds: Which photos are held out together.
-        threads: How many folds are fitted at once.
-        progress: Passes the results on while it shows how many are there, given their number.
-
-    Returns:
-        Every candidate, the chosen one first: the best macro-F1 among those whose mean accuracy is
-        within `TOLERANCE` of the best. The others follow by mean accuracy.
+        features: (N, D) float32.
+        targets: (N,) int64, class indices.
+        folds: Folds of the N images.
     """
-    total = len(SCALINGS) * len(GAMMA_FACTORS) * len(COSTS) * len(WEIGHTS)
-    scored = list(progress(_score_grid(features, targets, folds, threads), total))
-    enough = max(row.mean_accuracy for row in scored) - TOLERANCE
-    chosen = max(
-        (row for row in scored if row.mean_accuracy >= enough),
-        key=lambda row: (row.macro_f1, row.mean_accuracy),
-    )
-    scored.sort(key=lambda row: (row is not chosen, -row.mean_accuracy))
-    return scored
+
+    def __init__(
+        self, features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds
+    ) -> None:
+        self._features = features.astype(np.float64)
+        self._targets = targets
+        self._folds = folds
+        self._threads = granted_cpus()
+
+    def search(self) -> list[CandidateScore]:
+        """Evaluate all candidates of the grid.
+
+        Returns:
+            All candidates. The first one is selected: it has the best macro-F1 among those whose
+            mean accuracy is within `TOLERANCE` of the best. The others follow in descending order
+            of the mean accuracy.
+        """
+        total = len(SCALERS) * len(GAMMA_SCALES) * len(C_VALUES) * len(CLASS_WEIGHTS)
+        scores = list(track(self._evaluate_grid(), "search", total))
+        lowest = max(score.mean_accuracy for score in scores) - TOLERANCE
+        selected = max(
+            (score for score in scores if score.mean_accuracy >= lowest),
+            key=lambda score: (score.macro_f1, score.mean_accuracy),
+        )
+        scores.sort(key=lambda score: (score is not selected, -score.mean_accuracy))
+        return scores
+
+    def evaluate(self, candidate: Candidate) -> CandidateScore:
+        """Evaluate one candidate."""
+        return self._evaluate(candidate, self._compute_kernel(candidate))
+
+    def compute_decisions(self, candidate: Candidate) -> NDArray[np.float64]:
+        """Compute the one-vs-rest scores of each image while it is held out for calibration.
+
+        Returns:
+            (N, K) float64, or (N,) for two classes, as from `SVC.decision_function`.
+        """
+        kernel = self._compute_kernel(candidate)
+
+        def decide(fold: Fold) -> NDArray[np.float64]:
+            train, held_out = fold
+            svc = _make_svc(candidate)
+            svc.fit(kernel[np.ix_(train, train)], self._targets[train])
+            decisions: NDArray[np.float64] = svc.decision_function(kernel[np.ix_(held_out, train)])
+            return decisions
+
+        pairs = self._folds.split_with_all_classes(self._targets)
+        with ThreadPoolExecutor(self._threads) as pool:
+            decisions = np.concatenate(list(pool.map(decide, pairs)))
+        order = np.concatenate([held_out for _, held_out in pairs])
+        return decisions[np.argsort(order)]
+
+    def _evaluate_grid(self) -> Iterator[CandidateScore]:
+        for scaler in SCALERS:
+            scaled = _scale(self._features, scaler)
+            distances = _squared_distances(scaled)
+            scale = _scale_gamma(scaled)
+            for gamma_scale in GAMMA_SCALES:
+                kernel = np.exp(-gamma_scale * scale * distances)
+                for c_value, weight in product(C_VALUES, CLASS_WEIGHTS):
+                    candidate = Candidate(scaler, gamma_scale * scale, gamma_scale, c_value, weight)
+                    yield self._evaluate(candidate, kernel)
+
+    def _evaluate(self, candidate: Candidate, kernel: NDArray[np.float64]) -> CandidateScore:
+        targets = self._targets
+        predicted = np.empty_like(targets)
+
+        def predict(fold: Fold) -> float:
+            train, held_out = fold
+            classes = np.unique(targets[train])
+            if len(classes) == 1:  # the only image of one of two classes is held out
+                predicted[held_out] = classes[0]
+            else:
+                svc = _make_svc(candidate).fit(kernel[np.ix_(train, train)], targets[train])
+                predicted[held_out] = svc.predict(kernel[np.ix_(held_out, train)])
+            return float(np.mean(predicted[held_out] == targets[held_out]))
+
+        with ThreadPoolExecutor(self._threads) as pool:  # libsvm releases the GIL
+            accuracies = tuple(pool.map(predict, self._folds.split()))
+        macro_f1 = float(f1_score(targets, predicted, average="macro", zero_division=0))
+        return CandidateScore(
+            candidate, accuracies, float(np.mean(accuracies)), macro_f1, predicted
+        )
+
+    def _compute_kernel(self, candidate: Candidate) -> NDArray[np.float64]:
+        distances = _squared_distances(_scale(self._features, candidate.scaler))
+        kernel: NDArray[np.float64] = np.exp(-candidate.gamma * distances)
+        return kernel
 
 
-def plain_candidate(features: NDArray[np.float32]) -> Candidate:
-    """Returns the report's setting, `SVC(gamma="scale")`, for features `(N, D) float32`."""
+def make_scaler(name: str) -> Normalizer | StandardScaler | None:
+    """Return the scikit-learn transformer of a scaler name; None for `none`."""
+    return {"none": None, "l2": Normalizer(), "standard": StandardScaler()}[name]
+
+
+def make_default_candidate(features: NDArray[np.float32]) -> Candidate:
+    """Return the hyperparameters of the report, `SVC(gamma="scale")`.
+
+    Args:
+        features: (N, D) float32, training features.
+    """
     return Candidate("none", _scale_gamma(features.astype(np.float64)), 1.0, 1.0, None)
 
 
 def read_candidate(pipeline: Pipeline) -> Candidate:
-    """Returns the setting of a fitted pipeline; its gamma is not known as a multiple any more."""
+    """Return the hyperparameters of a fitted pipeline, without `gamma_scale`."""
     *scalers, svc = (step for _, step in pipeline.steps)
     kind = type(scalers[0]) if scalers else None
-    scaling = next(name for name in SCALINGS if kind in (None, type(make_scaler(name))))
-    return Candidate(scaling, svc.gamma, math.nan, svc.C, svc.class_weight)
+    scaler = next(name for name in SCALERS if kind in (None, type(make_scaler(name))))
+    return Candidate(scaler, svc.gamma, math.nan, svc.C, svc.class_weight)
 
 
-def score(
-    features: NDArray[np.float32],
-    targets: NDArray[np.int64],
-    folds: Folds,
-    candidate: Candidate,
-    threads: int,
-) -> Scored:
-    """Cross-validates one setting; arguments as in `search`."""
-    kernel = _kernel(features, candidate)
-    return _score(kernel, targets, folds, candidate, threads)
-
-
-def held_out_decisions(
-    features: NDArray[np.float32],
-    targets: NDArray[np.int64],
-    folds: Folds,
-    candidate: Candidate,
-    threads: int,
-) -> NDArray[np.float64]:
-    """Returns each photo's one-vs-rest scores while it was held out for calibration.
-
-    Arguments as in `search`.
-
-    Returns:
-        `(N, K) float64`, or `(N,)` for two classes, as `SVC.decision_function` has them.
-    """
-    kernel = _kernel(features, candidate)
-
-    def decide(fold: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.float64]:
-        learned, held = fold
-        svc = _svc(candidate).fit(kernel[np.ix_(learned, learned)], targets[learned])
-        decisions: NDArray[np.float64] = svc.decision_function(kernel[np.ix_(held, learned)])
-        return decisions
-
-    pairs = folds.with_every_class(targets)
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(decide, pairs))
-    order = np.concatenate([held for _, held in pairs])
-    decisions = np.concatenate(parts)
-    return decisions[np.argsort(order)]
-
-
-def _score_grid(
-    features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds, threads: int
-) -> Iterator[Scored]:
-    for scaling in SCALINGS:
-        scaled = _scale(features, scaling)
-        distances = _squared_distances(scaled)
-        scale = _scale_gamma(scaled)
-        for factor in GAMMA_FACTORS:
-            kernel = np.exp(-factor * scale * distances)
-            for cost in COSTS:
-                for weight in WEIGHTS:
-                    candidate = Candidate(scaling, factor * scale, factor, cost, weight)
-                    yield _score(kernel, targets, folds, candidate, threads)
-
-
-def _score(
-    kernel: NDArray[np.float64],
-    targets: NDArray[np.int64],
-    folds: Folds,
-    candidate: Candidate,
-    threads: int,
-) -> Scored:
-    predicted = np.empty_like(targets)
-
-    def predict(fold: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
-        learned, held = fold
-        classes = np.unique(targets[learned])
-        if len(classes) == 1:  # the only photo of the other of two classes is held out
-            predicted[held] = classes[0]
-        else:
-            svc = _svc(candidate).fit(kernel[np.ix_(learned, learned)], targets[learned])
-            predicted[held] = svc.predict(kernel[np.ix_(held, learned)])
-        return float(np.mean(predicted[held] == targets[held]))
-
-    with ThreadPoolExecutor(threads) as pool:  # libsvm works without the interpreter's lock
-        accuracies = tuple(pool.map(predict, folds.strict()))
-    macro_f1 = float(f1_score(targets, predicted, average="macro", zero_division=0))
-    return Scored(candidate, accuracies, float(np.mean(accuracies)), macro_f1, predicted)
-
-
-def _kernel(features: NDArray[np.float32], candidate: Candidate) -> NDArray[np.float64]:
-    """Returns the RBF kernel of all photos with each other, `(N, N) float64`."""
-    squared = _squared_distances(_scale(features, candidate.scaling))
-    kernel: NDArray[np.float64] = np.exp(-candidate.gamma * squared)
-    return kernel
-
-
-def _svc(candidate: Candidate) -> SVC:
+def _make_svc(candidate: Candidate) -> SVC:
     return SVC(
         kernel="precomputed",
-        C=candidate.cost,
+        C=candidate.C,
         class_weight=candidate.class_weight,
         break_ties=True,
     )
 
 
-def _scale(features: NDArray[np.float32], scaling: str) -> NDArray[np.float64]:
-    scaler = make_scaler(scaling)
-    wide = features.astype(np.float64)
-    # The statistics of `standard` are those of all photos: they need no labels.
-    scaled: NDArray[np.float64] = wide if scaler is None else scaler.fit_transform(wide)
+def _scale(features: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    scaler = make_scaler(name)
+    # `standard` uses the statistics of all images, held-out ones included: they need no labels.
+    scaled: NDArray[np.float64] = features if scaler is None else scaler.fit_transform(features)
     return scaled
 
 
 def _scale_gamma(features: NDArray[np.float64]) -> float:
-    """Returns scikit-learn's `gamma="scale"`: 1 / (features * variance)."""
+    """Return scikit-learn's `gamma="scale"`: 1 / (D * variance)."""
     variance = float(features.var())
     return 1.0 / (features.shape[1] * variance) if variance else 1.0
 
 
 def _squared_distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns `(N, N) float64`, from centred features so that little cancels."""
-    centred = features - features.mean(axis=0)
-    norms = np.einsum("ij,ij->i", centred, centred)
-    distances = norms[:, None] - 2 * (centred @ centred.T) + norms
+    centered = features - features.mean(axis=0)  # reduces cancellation
+    norms = np.einsum("ij,ij->i", centered, centered)
+    distances = norms[:, None] - 2 * (centered @ centered.T) + norms
     squared: NDArray[np.float64] = np.maximum(distances, 0)
     return squared
