@@ -1,7 +1,6 @@
-"""`boats-data`: looks after picture sets: checks one, or fetches the boats."""
+"""`boats-data`: check a dataset, or download the boats dataset."""
 
 import json
-import sys  # noqa: F401
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,14 +23,13 @@ def check(
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Finds in a file's name what should not be in two splits.",
+            help="Groups in file names; a group must not occur in two splits.",
             show_default="a leading date, 20130304_",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look for what would spoil a training: exit status 1 says that something was found."""
-    require_extra(COMMAND, "train", ("rich",))
+    """Look for problems that spoil training or its scores; exit with 1 if there are any."""
     from boats_data.check.checks import check_data
     from boats_data.check.report import to_json, to_lines
 
@@ -48,26 +46,26 @@ def check(
 @app.command()
 def fetch(
     data: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where the boats are to be; must not exist.")
+        Path, typer.Argument(metavar="DIR", help="Folder for the dataset; must not exist.")
     ] = Path("data"),
     url: Annotated[
         str | None, typer.Option(help="Archive to download instead of the public ones.")
     ] = None,
     archive: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Archive that was downloaded by hand.")
+        Path | None, typer.Option(metavar="FILE", help="Archive that is already downloaded.")
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Digests of the files, if not the boats.", hidden=True),
+        typer.Option(metavar="FILE", help="SHA-256 of the files of another dataset.", hidden=True),
     ] = None,
 ) -> None:
-    """Download the boats of Venice, and check every file against this project's own digests."""
-    require_extra(COMMAND, "train", ("pooch", "rich"))
+    """Download the boats of Venice and verify the SHA-256 of every file."""
+    require_extra(COMMAND, "train", ("pooch",))
     from boats_data.fetch.fetch import fetch_data
 
     typer.echo(fetch_data(data, log, url=url, archive=archive, manifest_file=manifest))
 
 
 def main() -> NoReturn:
-    """Runs `boats-data`."""
+    """Run `boats-data`."""
     run_app(app, COMMAND)

@@ -1,4 +1,4 @@
-"""A picture set on disk: `train/<class>/*.jpg`, `valid/...` and, when there, `test/...`."""
+"""Datasets on disk: `train/<class>/*.jpg`, `valid/...` and optionally `test/...`."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from boats_runtime.errors import DataError
 from boats_runtime.preprocessing import SUFFIXES
 
 SPLITS = ("train", "valid", "test")
-"""The splits' folder names; `test` may be missing."""
+"""Folder names of the splits; `test` is optional."""
 
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """The photos of one split and their classes.
+    """Images of one split with their class indices.
 
     Attributes:
-        paths: The photos, N of them, class by class and sorted by name.
+        paths: Image files, N of them, sorted by class and name.
         targets: Class indices `(N,) int64`.
     """
 
@@ -30,12 +30,12 @@ class LabeledImages:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A picture set.
+    """A dataset on disk.
 
     Attributes:
-        root: Its folder.
-        classes: The folder names of `train`, sorted, K of them.
-        splits: `train`, `valid` and, when there, `test`.
+        root: Folder of the dataset.
+        classes: Names of the folders in `train`, sorted.
+        splits: Images of `train`, `valid` and, if it exists, `test`.
     """
 
     root: Path
@@ -44,107 +44,94 @@ class Dataset:
 
 
 def scan_dataset(root: Path) -> Dataset:
-    """Finds the photos of a picture set without opening them.
+    """List the images of a dataset without opening them.
 
-    Files that are not photos by name, and hidden files, are passed over.
+    Hidden files and files with an unknown suffix are ignored.
 
     Raises:
-        DataError: A folder is missing, a class is empty, there are fewer than two classes, or a
-            split has a class that `train` lacks.
+        DataError: If a folder does not exist, a class is empty, there are fewer than two classes,
+            or a split has a class that `train` does not have.
     """
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such folder; give --data DIR with train/<class>/*.jpg and "
+            f"{root}: folder does not exist; pass --data DIR with train/<class>/*.jpg and "
             "valid/<class>/*.jpg, or try --demo"
         )
     for name in ("train", "valid"):
         if not (root / name).is_dir():
-            raise DataError(f"{root}: has no folder {name}/ with a folder of photos for each class")
-    classes = tuple(folder.name for folder in _folders(root / "train"))
+            raise DataError(f"{root}: has no folder {name}/ with one folder of images per class")
+    classes = tuple(scan_classes(root / "train"))
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no class folders"
-        raise DataError(f"{root / 'train'}: {found}; at least two classes are needed")
-    splits = {}
-    for name in SPLITS:
-        if (root / name).is_dir():
-            splits[name] = scan_split(root / name, classes)
-    for folder in (root / "train" / name for name in classes):
-        if not _photos(folder):
-            raise DataError(f"{folder}: an empty class; add photos or remove the folder")
+        raise DataError(f"{root / 'train'}: {found}; at least two classes are required")
+    splits = {name: scan_split(root / name, classes) for name in SPLITS if (root / name).is_dir()}
+    empty = set(range(len(classes))) - set(splits["train"].targets.tolist())
+    if empty:
+        folder = root / "train" / classes[min(empty)]
+        raise DataError(f"{folder}: class has no images; add images or remove the folder")
     return Dataset(root, classes, splits)
 
 
 def scan_split(folder: Path, classes: Sequence[str]) -> LabeledImages:
-    """Finds the photos of one split without opening them.
+    """List the images of one split without opening them.
 
     Args:
-        folder: Holds a folder of photos for each class.
-        classes: Their names, K of them; the targets are their indices.
+        folder: Folder of the split, with one folder of images per class.
+        classes: Class names, in the order of the targets.
 
     Raises:
-        DataError: The folder is missing or empty, or has a class beyond those.
+        DataError: If the folder does not exist, has no images or has an unknown class.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    unknown = [child.name for child in _folders(folder) if child.name not in classes]
+    images = scan_classes(folder)
+    unknown = [name for name in images if name not in classes]
     if unknown:
         raise DataError(
-            f"{folder}: has classes that train lacks: {', '.join(unknown)}; "
+            f"{folder}: has classes that train does not have: {', '.join(unknown)}; "
             "add them to train or remove them here"
         )
-    paths: list[Path] = []
-    targets: list[int] = []
-    for index, name in enumerate(classes):
-        photos = _photos(folder / name)
-        paths.extend(photos)
-        targets.extend([index] * len(photos))
-    if not paths:
-        raise DataError(f"{folder}: no photos in it ({', '.join(sorted(SUFFIXES))})")
-    return LabeledImages(tuple(paths), np.asarray(targets, dtype=np.int64))
+    pairs = [(path, index) for index, name in enumerate(classes) for path in images.get(name, ())]
+    if not pairs:
+        raise DataError(f"{folder}: contains no images ({', '.join(sorted(SUFFIXES))})")
+    paths, targets = zip(*pairs, strict=True)
+    return LabeledImages(paths, np.array(targets, dtype=np.int64))
 
 
 def scan_classes(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """Finds the photos of every class folder without opening them, both sorted by name.
-
-    Empty ones are among them.
+    """List the images of every class folder, sorted, without opening them.
 
     Raises:
-        DataError: The folder is missing or can't be read.
+        DataError: If the folder does not exist or cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise DataError(f"{folder}: folder does not exist")
     try:
-        return {child.name: tuple(_photos(child)) for child in _folders(folder)}
+        return {
+            child.name: tuple(path for path in _list_visible(child) if _is_image(path))
+            for child in _list_visible(folder)
+            if child.is_dir()
+        }
     except OSError as error:
-        raise DataError(f"{error.filename}: can't be read: {error.strerror}") from error
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def digest_images(
     digests: Sequence[bytes], targets: NDArray[np.int64], classes: Sequence[str]
 ) -> str:
-    """Returns a SHA-256 of labelled photos that their names and their order don't change.
+    """Return a SHA-256 of labeled images that does not depend on their names and order.
 
     Args:
-        digests: The SHA-256 of each photo's file, N of them.
+        digests: SHA-256 of each image file, N of them.
         targets: Class indices `(N,) int64`.
-        classes: The class names.
+        classes: Class names.
     """
-    photos = zip(digests, targets, strict=True)
-    lines = sorted(f"{digest.hex()} {classes[target]}\n" for digest, target in photos)
+    images = zip(digests, targets, strict=True)
+    lines = sorted(f"{digest.hex()} {classes[target]}\n" for digest, target in images)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
+def _list_visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _photos(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if child.suffix.lower() in SUFFIXES and not child.name.startswith(".") and child.is_file()
-    )
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()

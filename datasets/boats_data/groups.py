@@ -1,35 +1,48 @@
-"""Groups of images, read from file names: images of one day, camera or patient."""
+"""Groups of images that belong together, read from file names: images of one day or one camera."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boats_runtime.errors import UsageError
 
 DATE = r"^(\d{8})_"
-"""Default of `--groups`: a leading date like `20130304_`."""
+"""Default of `--groups`: a leading date such as `20130304_`."""
 
 
-def find_groups(paths: Sequence[Path], pattern: str | None) -> list[str] | None:
-    """Reads each photo's group from its file name.
+def match_groups(names: Iterable[str], pattern: str | None) -> list[str | None]:
+    """Return the group of each image, or None where the pattern does not match.
 
-    Returns:
-        The groups in the photos' order; None when no pattern was given and not every name has a
-        date.
+    Args:
+        names: File names without folders.
+        pattern: Regular expression searched in each name; its first capture group, or the whole
+            match, is the group. None stands for `DATE`.
 
     Raises:
-        UsageError: The pattern is not a regular expression, or does not match every file name.
+        UsageError: If the pattern is not a regular expression.
     """
     try:
         expression = re.compile(DATE if pattern is None else pattern)
     except re.error as error:
         raise UsageError(f"--groups {pattern}: not a regular expression: {error}") from error
-    groups = []
-    for path in paths:
-        match = expression.search(path.name)
-        if match is None:
-            if pattern is None:
-                return None
+    matches = (expression.search(name) for name in names)
+    return [match and (match[1 if expression.groups else 0] or "") for match in matches]
+
+
+def find_groups(paths: Sequence[Path], pattern: str | None) -> list[str] | None:
+    """Return the group of each image, or None if there is no pattern and a name has no date.
+
+    Raises:
+        UsageError: If the pattern is not a regular expression or does not match every file name.
+    """
+    groups: list[str] = []
+    for path, group in zip(
+        paths, match_groups((path.name for path in paths), pattern), strict=True
+    ):
+        if group is not None:
+            groups.append(group)
+        elif pattern is None:
+            return None
+        else:
             raise UsageError(f"--groups {pattern}: does not match {path}")
-        groups.append(match.group(1 if expression.groups else 0) or "")
     return groups

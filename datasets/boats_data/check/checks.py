@@ -1,102 +1,95 @@
-"""Checks a picture set before it is trained on."""
+"""Check a dataset before training."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boats_data.check.dates import Groups, find_neighbours, find_shared, group_photos
+from boats_data.check.dates import GroupCounts, count_groups, find_neighbors, find_shared_groups
 from boats_data.check.duplicates import find_duplicates
-from boats_data.check.findings import Finding, make_finding
-from boats_data.check.scan import Photo, find_ignored, name_photos, survey_photos
-from boats_data.dataset import Dataset, scan_dataset
+from boats_data.check.findings import Finding, format_count, make_finding
+from boats_data.check.scan import ScannedImage, find_unused_files, list_images, scan_images
+from boats_data.dataset import scan_dataset
 from boats_runtime.errors import DataError
 
-SMALL_CLASS = 5
-"""A class with fewer photos in a split is small."""
+MIN_IMAGES = 5
+"""Smallest number of images of a class in a split without a finding."""
 
-IMBALANCE = 10.0
-"""A largest class with this many times the photos of the smallest is worth a word."""
+MAX_IMBALANCE = 10.0
+"""Ratio of the largest to the smallest class of `train` that is reported."""
 
-SHAPES = 1.5
-"""Photos whose ratios of width to height differ by this factor are of different shapes."""
+MAX_ASPECT_RATIO = 1.5
+"""Ratio of the largest to the smallest aspect ratio that is reported."""
 
-_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
+_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        root: The picture set's folder.
+        root: Folder of the dataset.
         splits: Names of its splits.
-        photos: Photos in all, corrupt ones too.
-        classes: Photos of each class, by split.
-        kinds: Photos by format, mode, width and height; those that can be decoded.
-        groups: The photos by day, or by what else `--groups` finds in their names.
-        findings: What is wrong, errors first.
+        images: Number of images, including those that cannot be decoded.
+        classes: Number of images by class and split.
+        formats: Number of decoded images by format, mode, width and height.
+        groups: Number of images by day, or by the groups of `--groups`.
+        findings: Problems, errors first.
     """
 
     root: Path
     splits: tuple[str, ...]
-    photos: int
+    images: int
     classes: dict[str, Counter[str]]
-    kinds: Counter[tuple[str, str, int, int]]
-    groups: Groups
+    formats: Counter[tuple[str, str, int, int]]
+    groups: GroupCounts
     findings: tuple[Finding, ...]
 
 
 def check_data(root: Path, pattern: str | None = None) -> Report:
-    """Reads every photo of a picture set and looks for what would spoil a training or its score.
+    """Read every image of a dataset and look for problems that spoil training or its scores.
 
     Args:
-        root: The picture set's folder.
-        pattern: Regular expression that finds in a file's name what should not be in two splits;
-            its first group, or the whole match. None looks for a leading date.
+        root: Folder of the dataset.
+        pattern: Pattern for `match_groups`, for images that must not be in two splits.
 
     Raises:
-        UsageError: `pattern` is no regular expression, or matches no file name.
-        DataError: The folder is missing or is no picture set.
+        UsageError: If `pattern` is not a regular expression or matches no file name.
+        DataError: If the folder does not exist or is not a dataset.
     """
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such folder; name one with train/<class>/*.jpg and valid/<class>/*.jpg"
+            f"{root}: folder does not exist; choose one with train/<class>/*.jpg and "
+            "valid/<class>/*.jpg"
         )
     dataset = scan_dataset(root)
-    # The names are read first: a mistyped expression is told before all photos have been decoded.
-    group_photos(name_photos(dataset), pattern)
-    photos = survey_photos(dataset)
-    groups = group_photos(photos, pattern)
-    classes = _count_classes(dataset, photos)
+    # Before the images are decoded, so that a wrong pattern is reported at once.
+    groups = count_groups(list_images(dataset), pattern)
+    images = scan_images(dataset)
+    splits = tuple(dataset.splits)
+    classes: dict[str, Counter[str]] = {label: Counter() for label in dataset.classes}
+    for image in images:
+        classes[image.label][image.split] += 1
     findings = [
-        *find_corrupt(photos),
-        *find_duplicates(photos),
-        *find_shared(groups, photos),
-        *find_neighbours(photos),
-        *find_small_classes(classes, tuple(dataset.splits)),
+        *find_corrupt(images),
+        *find_duplicates(images),
+        *find_shared_groups(groups, images),
+        *find_neighbors(images),
+        *find_small_classes(classes, splits),
         *find_imbalance(classes),
-        *find_mixed_images(photos),
-        *find_unused(find_ignored(dataset)),
+        *find_mixed_images(images),
+        *find_unused(tuple(find_unused_files(dataset))),
     ]
-    return Report(
-        root,
-        tuple(dataset.splits),
-        len(photos),
-        classes,
-        Counter(
-            (photo.image.format, photo.image.mode, photo.image.width, photo.image.height)
-            for photo in photos
-            if photo.image
-        ),
-        groups,
-        tuple(sorted(findings, key=lambda finding: finding.severity)),
-    )
+    decoded = [image.properties for image in images if image.properties]
+    formats = Counter((image.format, image.mode, image.width, image.height) for image in decoded)
+    findings.sort(key=lambda finding: finding.severity)
+    return Report(root, splits, len(images), classes, formats, groups, tuple(findings))
 
 
-def find_corrupt(photos: Sequence[Photo]) -> list[Finding]:
-    """Finds the photos that can't be decoded."""
-    corrupt = [f"{photo.name}: {photo.error}" for photo in photos if photo.error]
+def find_corrupt(images: Sequence[ScannedImage]) -> list[Finding]:
+    """Return a finding about images that cannot be decoded."""
+    corrupt = [f"{image.name}: {image.error}" for image in images if image.error]
     if not corrupt:
         return []
     return [
@@ -104,7 +97,7 @@ def find_corrupt(photos: Sequence[Photo]) -> list[Finding]:
             "corrupt-photos",
             "error",
             len(corrupt),
-            f"{_count(len(corrupt), 'photo')} can't be decoded.",
+            f"{format_count(len(corrupt), 'image')} cannot be decoded.",
             "Replace or remove them: training skips them.",
             corrupt,
         )
@@ -112,110 +105,105 @@ def find_corrupt(photos: Sequence[Photo]) -> list[Finding]:
 
 
 def find_small_classes(classes: dict[str, Counter[str]], splits: tuple[str, ...]) -> list[Finding]:
-    """Finds the classes that have too few photos in a split to learn or to judge them."""
-    advice = {
-        "train": "Collect more photos of them, or leave these classes out.",
-        "valid": "Their scores rest on a few photos: one more wrong moves them by 20 points or "
-        "more. Collect more, or judge by photos left out in turn.",
-    }
+    """Return findings about classes with too few images in a split to train or evaluate them."""
     findings = []
     for split in splits:
         small = sorted(
             (counts[split], label)
             for label, counts in classes.items()
-            if counts[split] < SMALL_CLASS
+            if counts[split] < MIN_IMAGES
         )
         if small:
+            verb = "has" if len(small) == 1 else "have"
             findings.append(
                 make_finding(
                     "small-classes",
                     "warning",
                     len(small),
-                    f"{_count(len(small), 'class', 'classes')} of {split} "
-                    f"{'has' if len(small) == 1 else 'have'} fewer than {SMALL_CLASS} photos.",
-                    advice.get(split, advice["valid"]),
-                    (f"{label}: {photos or 'none'}" for photos, label in small),
+                    f"{format_count(len(small), 'class', 'classes')} of {split} {verb} fewer than "
+                    f"{MIN_IMAGES} images.",
+                    "Collect more images of these classes, or remove the classes."
+                    if split == "train"
+                    else "A single error changes the score of such a class by 20 percentage points "
+                    "or more. Collect more images, or use the scores of cross-validation.",
+                    (f"{label}: {count or 'none'}" for count, label in small),
                 )
             )
     return findings
 
 
 def find_imbalance(classes: dict[str, Counter[str]]) -> list[Finding]:
-    """Finds out whether some classes have many more photos to learn from than others."""
+    """Return a finding if some classes have many more training images than others."""
     ranked = sorted((counts["train"], label) for label, counts in classes.items())
-    (few, smallest), (many, largest) = ranked[0], ranked[-1]
-    if many < IMBALANCE * few:
+    (smallest, smallest_label), (largest, largest_label) = ranked[0], ranked[-1]
+    if largest < MAX_IMBALANCE * smallest:
         return []
     return [
         make_finding(
             "imbalanced-classes",
             "warning",
             2,
-            f"The largest class of train has {many / few:.0f} times the photos of the smallest.",
-            "Judge by macro-F1, which counts every class alike, and not by accuracy alone; collect "
-            "more of the small classes.",
-            (f"{largest}: {many:,}", f"{smallest}: {few:,}"),
+            f"The largest class of train has {largest / smallest:.0f} times as many images as the "
+            "smallest.",
+            "Compare models by macro-F1, which weights all classes equally, instead of accuracy "
+            "alone. Collect more images of the small classes.",
+            (f"{largest_label}: {largest:,}", f"{smallest_label}: {smallest:,}"),
         )
     ]
 
 
-def find_mixed_images(photos: Sequence[Photo]) -> list[Finding]:
-    """Finds photos of different shapes, and grey photos among ones in colour."""
-    images = [(photo, photo.image) for photo in photos if photo.image]
+def find_mixed_images(images: Sequence[ScannedImage]) -> list[Finding]:
+    """Return findings about different aspect ratios, and about gray images among color images."""
+    decoded = [(image.name, image.properties) for image in images if image.properties]
     findings = []
-    shapes = sorted((image.width / image.height, photo.name) for photo, image in images)
-    if shapes and shapes[-1][0] >= SHAPES * shapes[0][0]:
-        (narrow, first), (wide, last) = shapes[0], shapes[-1]
+    ratios = sorted((properties.width / properties.height, name) for name, properties in decoded)
+    if ratios and ratios[-1][0] >= MAX_ASPECT_RATIO * ratios[0][0]:
+        (smallest, narrow), (largest, wide) = ratios[0], ratios[-1]
         findings.append(
             make_finding(
                 "mixed-shapes",
                 "warning",
-                len(shapes),
-                f"Width to height goes from {narrow:.2f} to {wide:.2f}, and training stretches "
-                "every photo to one shape.",
-                "Crop or pad them to one shape, and give boats-train an --image-size like it.",
-                (f"{first}: {narrow:.2f}", f"{last}: {wide:.2f}"),
+                len(ratios),
+                f"The aspect ratio (width / height) ranges from {smallest:.2f} to {largest:.2f}, "
+                "and training resizes every image to one shape.",
+                "Crop or pad the images to one aspect ratio, and pass boats-train an --image-size "
+                "with this ratio.",
+                (f"{narrow}: {smallest:.2f}", f"{wide}: {largest:.2f}"),
             )
         )
-    grey = [f"{photo.name}: mode {image.mode}" for photo, image in images if image.mode in _GREY]
-    if 0 < len(grey) < len(images):
+    gray = [
+        f"{name}: mode {properties.mode}"
+        for name, properties in decoded
+        if properties.mode in _GRAY_MODES
+    ]
+    if 0 < len(gray) < len(decoded):
         findings.append(
             make_finding(
                 "mixed-colours",
                 "warning",
-                len(grey),
-                f"{_count(len(grey), 'photo')} of {len(images):,} are grey, the others in colour.",
-                "Check that they are not of certain classes or splits only: the classifier would "
-                "learn the colour.",
-                grey,
+                len(gray),
+                f"{len(gray):,} of {format_count(len(decoded), 'image')} "
+                f"{'is' if len(gray) == 1 else 'are'} gray, the others are in color.",
+                "Check that gray images occur in all classes and splits: otherwise the classifier "
+                "learns to separate gray from color.",
+                gray,
             )
         )
     return findings
 
 
-def find_unused(ignored: Sequence[str]) -> list[Finding]:
-    """Makes a finding of the files that training passes over."""
-    if not ignored:
+def find_unused(names: Sequence[str]) -> list[Finding]:
+    """Return a finding about files that training ignores."""
+    if not names:
         return []
     return [
         make_finding(
             "unused-files",
             "warning",
-            len(ignored),
-            f"{_count(len(ignored), 'file')} that training passes over: not in "
-            "<split>/<class>/, or not photos by name.",
-            "Move or convert those that are meant to be photos, and remove the others.",
-            ignored,
+            len(names),
+            f"Training ignores {format_count(len(names), 'file')} outside <split>/<class>/ or with "
+            "an unknown suffix.",
+            "Move or convert the files that are meant as training images, and remove the others.",
+            names,
         )
     ]
-
-
-def _count_classes(dataset: Dataset, photos: Sequence[Photo]) -> dict[str, Counter[str]]:
-    classes: dict[str, Counter[str]] = {label: Counter() for label in dataset.classes}
-    for photo in photos:
-        classes[photo.label][photo.split] += 1
-    return classes
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

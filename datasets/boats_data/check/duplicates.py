@@ -1,133 +1,123 @@
-"""Photos that are in a picture set twice: byte for byte, or nearly the same."""
+"""Findings about images that a dataset contains twice: identical files and nearly equal images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_data.check.findings import Finding, Severity, make_finding
-from boats_data.check.perceptual_hash import BITS, MAX_PAIRS, find_near
-from boats_data.check.scan import Photo
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How the findings about one kind of duplicates are worded."""
-
-    code: str
-    are: str
-    between: str
-
-
-_EXACT = _Kind("duplicates", "byte for byte", "{0} = {1}")
-_NEAR = _Kind("near-duplicates", "nearly", "{0} and {1}: {2} of " + f"{BITS} bits differ")
+from boats_data.check.findings import Finding, Severity, format_count, make_finding
+from boats_data.check.perceptual_hash import BITS, MAX_PAIRS, find_near_pairs
+from boats_data.check.scan import ScannedImage
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pairs of photos that are the same; the photo that comes later is the one to leave out.
+    """Pairs of equal images. The second image of a pair is the redundant one.
 
     Attributes:
-        kind: What "the same" means.
-        photos: The photos that the pairs are of.
-        indices: `(P, 2) int64`, the smaller one first.
-        bits: In how many bits the fingerprints differ `(P,) int64`.
+        code: First part of the codes of the findings.
+        adjective: Adjective for the messages.
+        images: Images that the indices refer to.
+        indices: `(P, 2) int64`, the smaller index first.
+        distances: Number of differing bits `(P,) int64`; None for identical files.
+        note: Text appended to the messages.
     """
 
-    kind: _Kind
-    photos: Sequence[Photo]
+    code: str
+    adjective: str
+    images: Sequence[ScannedImage]
     indices: NDArray[np.int64]
-    bits: NDArray[np.int64]
+    distances: NDArray[np.int64] | None = None
+    note: str = ""
+
+    def describe(self, pair: int) -> str:
+        first, second = (self.images[index].name for index in self.indices[pair])
+        if self.distances is None:
+            return f"{first} = {second}"
+        return f"{first} and {second}: {self.distances[pair]} of {BITS} bits differ"
 
 
-def find_duplicates(photos: Sequence[Photo]) -> list[Finding]:
-    """Finds photos that are there twice: in two classes, in two splits, or in one split.
+def find_duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
+    """Return findings about equal images in two classes, in two splits or in one split.
 
-    Files of the same bytes are told apart from photos that are nearly the same; those that can't be
-    decoded don't count.
+    Identical files and nearly equal images are reported separately. Images that cannot be decoded
+    are ignored.
     """
-    decoded = [photo for photo in photos if photo.image is not None]
+    decoded = [image for image in images if image.properties]
     if not decoded:
         return []
-    exact = np.asarray(_exact_pairs(decoded), dtype=np.int64).reshape(-1, 2)
-    findings = _relate(_Pairs(_EXACT, decoded, exact, np.zeros(len(exact), np.int64)))
-    contents = np.unique([photo.digest for photo in decoded], return_inverse=True)[1]
-    near = find_near(
-        np.stack([photo.image.fingerprint for photo in decoded if photo.image is not None]),
-        contents.astype(np.int64),
-    )
-    more = "" if near.complete else f" The search ended at {MAX_PAIRS:,} pairs: there are more."
-    findings.extend(_relate(_Pairs(_NEAR, decoded, near.pairs, near.bits), more))
-    return findings
+    hashes = np.stack([image.properties.hash for image in decoded if image.properties])
+    contents = np.unique([image.digest for image in decoded], return_inverse=True)[1]
+    near = find_near_pairs(hashes, contents.astype(np.int64))
+    note = "" if near.complete else f" The search ended at {MAX_PAIRS:,} pairs; there are more."
+    return [
+        *_find(_Pairs("duplicates", "identical", decoded, _pair_identical(decoded))),
+        *_find(
+            _Pairs(
+                "near-duplicates", "nearly identical", decoded, near.indices, near.distances, note
+            )
+        ),
+    ]
 
 
-def _exact_pairs(photos: Sequence[Photo]) -> list[tuple[int, int]]:
-    """Pairs each file with the first one of the same bytes in each split."""
+def _pair_identical(images: Sequence[ScannedImage]) -> NDArray[np.int64]:
+    """Pair each file with the first identical file of each split."""
     first: dict[str, dict[str, int]] = {}
     pairs: list[tuple[int, int]] = []
-    for index, photo in enumerate(photos):
-        seen = first.setdefault(photo.digest, {})
-        pairs.extend((other, index) for other in seen.values())
-        seen.setdefault(photo.split, index)
-    return pairs
+    for index, image in enumerate(images):
+        indices = first.setdefault(image.digest, {})
+        pairs.extend((other, index) for other in indices.values())
+        indices.setdefault(image.split, index)
+    return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def _relate(pairs: _Pairs, more: str = "") -> list[Finding]:
-    """Sorts the pairs by what they spoil; `more` ends each message."""
-    photos = pairs.photos
-    names = list(dict.fromkeys(photo.split for photo in photos))
-    split = np.asarray([names.index(photo.split) for photo in photos], np.int64)[pairs.indices]
-    labels = sorted({photo.label for photo in photos})
-    label = np.asarray([labels.index(photo.label) for photo in photos], np.int64)[pairs.indices]
-    found = _find(
+def _find(pairs: _Pairs) -> Iterator[Finding]:
+    splits = np.array([image.split for image in pairs.images])[pairs.indices]
+    labels = np.array([image.label for image in pairs.images])[pairs.indices]
+    names = dict.fromkeys(image.split for image in pairs.images)
+    yield from _make_finding(
         pairs,
-        label[:, 0] != label[:, 1],
+        labels[:, 0] != labels[:, 1],
         "across-classes",
-        ("", "one of another class"),
-        "A classifier can't learn both. Look at each pair, and keep the right class's.",
-        more,
+        ("", "an image of another class"),
+        "The labels contradict each other: look at each pair and keep the image of the right "
+        "class.",
     )
-    for (i, first), (j, second) in combinations(enumerate(names), 2):
-        found += _find(
+    for first, second in combinations(names, 2):
+        yield from _make_finding(
             pairs,
-            (split[:, 0] == i) & (split[:, 1] == j),
+            (splits[:, 0] == first) & (splits[:, 1] == second),
             "across-splits",
-            (f" of {second}", f"one of {first}"),
-            f"What {first} has taught, {second} can't judge: remove them from {second}.",
-            more,
+            (f" of {second}", f"an image of {first}"),
+            f"They make scores on {second} too optimistic: remove them from {second}.",
         )
-    for i, name in enumerate(names):
-        found += _find(
+    for name in names:
+        yield from _make_finding(
             pairs,
-            (split == i).all(axis=1),
+            (splits == name).all(axis=1),
             "in-split",
-            (f" of {name}", "another of it"),
-            "They add weight but nothing new: keep one of each.",
-            more,
+            (f" of {name}", "another image of it"),
+            "They add weight but no information: keep one image of each.",
         )
-    return found
 
 
-def _find(
+def _make_finding(
     pairs: _Pairs,
-    chosen: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
     relation: str,
-    words: tuple[str, str],
+    nouns: tuple[str, str],
     advice: str,
-    more: str,
-) -> list[Finding]:
-    if not chosen.any():
-        return []
-    count = len(np.unique(pairs.indices[chosen, 1]))
-    are = "photo{} is" if count == 1 else "photos{} are"
-    kind = pairs.kind
-    message = f"{count:,} {are.format(words[0])} {kind.are} the same as {words[1]}.{more}"
-    chosen_pairs = zip(pairs.indices[chosen].tolist(), pairs.bits[chosen].tolist(), strict=True)
-    examples = (
-        kind.between.format(pairs.photos[first].name, pairs.photos[second].name, bits)
-        for (first, second), bits in chosen_pairs
+) -> Iterator[Finding]:
+    if not mask.any():
+        return
+    count = len(np.unique(pairs.indices[mask, 1]))
+    verb = "is" if count == 1 else "are"
+    message = (
+        f"{format_count(count, 'image')}{nouns[0]} {verb} {pairs.adjective} to {nouns[1]}."
+        f"{pairs.note}"
     )
     severity: Severity = "warning" if relation == "in-split" else "error"
-    return [make_finding(f"{kind.code}-{relation}", severity, count, message, advice, examples)]
+    examples = map(pairs.describe, np.flatnonzero(mask).tolist())
+    yield make_finding(f"{pairs.code}-{relation}", severity, count, message, advice, examples)

@@ -1,28 +1,28 @@
-"""A finding: what is wrong with a picture set, and what to do about it."""
+"""Problems found in a dataset, with advice."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 Severity = Literal["error", "warning"]
 
 MAX_EXAMPLES = 1000
-"""So many examples of a finding are kept for JSON; people are shown the first few."""
+"""Largest number of examples that a finding keeps."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a picture set, and what to do about it.
+    """A problem of a dataset. The attributes are the keys of the JSON report.
 
     Attributes:
-        code: The kind of finding, for programs.
-        severity: `error` when the training or its score can't be trusted, else `warning`.
-        count: How many photos, files or classes are concerned.
-        message: What was found, a finished sentence.
-        advice: What to do, finished sentences.
-        examples: Photos, pairs, classes or days concerned, the worst first, at most 1,000.
-        more: How many examples there are beyond those.
+        code: Kind of finding, for programs.
+        severity: `error` if the training or its scores cannot be trusted, else `warning`.
+        count: Number of images, files or classes concerned.
+        message: Problem, in complete sentences.
+        advice: What to do, in complete sentences.
+        examples: Images, pairs, classes or groups concerned, worst first, at most `MAX_EXAMPLES`.
+        more: Number of further examples.
     """
 
     code: str
@@ -33,28 +33,16 @@ class Finding:
     examples: tuple[str, ...]
     more: int = 0
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns JSON values."""
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "count": self.count,
-            "message": self.message,
-            "advice": self.advice,
-            "examples": list(self.examples),
-            "more": self.more,
-        }
-
 
 def make_finding(
-    code: str,
-    severity: Severity,
-    count: int,
-    message: str,
-    advice: str,
-    examples: Iterable[str],
+    code: str, severity: Severity, count: int, message: str, advice: str, examples: Iterable[str]
 ) -> Finding:
-    """Makes a finding of which only the first examples are kept."""
-    given = iter(examples)
-    kept = tuple(islice(given, MAX_EXAMPLES))
-    return Finding(code, severity, count, message, advice, kept, sum(1 for _ in given))
+    """Return a finding that keeps the first examples and counts the others."""
+    remaining = iter(examples)
+    first = tuple(islice(remaining, MAX_EXAMPLES))
+    return Finding(code, severity, count, message, advice, first, sum(1 for _ in remaining))
+
+
+def format_count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as `1 image` or `2,000 images`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,57 +1,58 @@
-"""Prints a check's report: tables and findings to read, or JSON."""
+"""Format the report of a check as text or JSON."""
 
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from boats_data.check.checks import Report
 from boats_data.check.findings import Finding
 
 SCHEMA_VERSION = 1
-SHOWN = 5
-"""So many examples of a finding are shown."""
+MAX_EXAMPLES = 5
+"""Number of examples printed for a finding."""
 
 MAX_ROWS = 12
-"""A table of sizes or days with more rows than this is cut."""
+"""Largest number of rows in a table of formats or groups."""
 
 WIDTH = 100
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Returns the report as JSON values; `schema_version` rises when a key changes its meaning."""
+    """Return the report as JSON values. `schema_version` increases if a key changes its meaning."""
     return {
         "schema_version": SCHEMA_VERSION,
         "data": str(report.root),
-        "photos": report.photos,
+        "photos": report.images,
         "classes": {
             label: {split: counts[split] for split in report.splits}
             for label, counts in report.classes.items()
         },
         "images": [
-            {"format": format_, "mode": mode, "width": width, "height": height, "photos": photos}
-            for (format_, mode, width, height), photos in report.kinds.most_common()
+            {"format": format_, "mode": mode, "width": width, "height": height, "photos": count}
+            for (format_, mode, width, height), count in report.formats.most_common()
         ],
         "groups": {
             split: dict(sorted(counts.items())) for split, counts in report.groups.counts.items()
         },
-        "findings": [finding.to_json() for finding in report.findings],
+        "findings": [asdict(finding) for finding in report.findings],
     }
 
 
 def to_lines(report: Report) -> Iterator[str]:
-    """Yields the lines of the report."""
-    yield f"{report.root}: {report.photos:,} photos of {len(report.classes)} classes"
+    """Yield the lines of the report."""
+    yield f"{report.root}: {report.images:,} images of {len(report.classes)} classes"
     yield ""
-    yield from _table("class", report.splits, report.classes)
+    yield from _count_table("class", report.splits, report.classes)
     yield ""
-    yield from _image_table(report.kinds)
+    yield from _format_table(report.formats)
     counts = report.groups.counts
-    names = sorted({name for split in counts.values() for name in split})
+    names = sorted(set().union(*counts.values()))
     if names:
         yield ""
         rows = {name: Counter({split: counts[split][name] for split in counts}) for name in names}
-        yield from _table(report.groups.noun, report.splits, rows, MAX_ROWS)
+        yield from _count_table(report.groups.noun, report.splits, rows, MAX_ROWS)
     yield ""
     if not report.findings:
         yield "No findings."
@@ -62,7 +63,7 @@ def to_lines(report: Report) -> Iterator[str]:
         yield from _finding_lines(finding)
 
 
-def _table(
+def _count_table(
     title: str, splits: tuple[str, ...], rows: dict[str, Counter[str]], limit: int | None = None
 ) -> Iterator[str]:
     width = max(len(name) for name in (title, "all", *rows))
@@ -75,19 +76,19 @@ def _table(
     yield f"{'all':{width}}" + "".join(f"  {total[split]:7,}" for split in splits)
 
 
-def _image_table(kinds: Counter[tuple[str, str, int, int]]) -> Iterator[str]:
-    yield "size        mode  format   photos"
-    for (format_, mode, width, height), photos in kinds.most_common(MAX_ROWS):
-        yield f"{f'{width}x{height}':10}  {mode:4}  {format_:6}  {photos:7,}"
-    if len(kinds) > MAX_ROWS:
-        yield f"... {len(kinds) - MAX_ROWS:,} more sizes, modes and formats"
+def _format_table(formats: Counter[tuple[str, str, int, int]]) -> Iterator[str]:
+    yield "size        mode  format   images"
+    for (format_, mode, width, height), count in formats.most_common(MAX_ROWS):
+        yield f"{f'{width}x{height}':10}  {mode:4}  {format_:6}  {count:7,}"
+    if len(formats) > MAX_ROWS:
+        yield f"... {len(formats) - MAX_ROWS:,} more sizes, modes and formats"
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:
     yield from _wrap(f"{finding.severity}: {finding.code}: {finding.message}", "")
-    for example in finding.examples[:SHOWN]:
+    for example in finding.examples[:MAX_EXAMPLES]:
         yield f"    {example}"
-    hidden = len(finding.examples) + finding.more - SHOWN
+    hidden = len(finding.examples) + finding.more - MAX_EXAMPLES
     if hidden > 0:
         yield f"    and {hidden:,} more"
     yield from _wrap(finding.advice, "  ")

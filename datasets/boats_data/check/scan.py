@@ -1,14 +1,15 @@
-"""Reads every photo of a picture set once: contents, size, mode, fingerprint, or why it fails."""
+"""Read every image of a dataset once: digest, format, size, perceptual hash, or decoding error."""
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_data.check.perceptual_hash import fingerprint
+from boats_data.check.perceptual_hash import compute_hash
 from boats_data.dataset import Dataset
 from boats_runtime.errors import ImageError
 from boats_runtime.preprocessing import decode, turn
@@ -16,94 +17,93 @@ from boats_runtime.progress import track
 
 
 @dataclass(frozen=True)
-class Image:
-    """What a decoded photo is like.
+class ImageProperties:
+    """Properties of a decoded image.
 
     Attributes:
-        format: As Pillow names it: `JPEG`, `PNG`, ...
-        mode: As Pillow names it: `RGB`, `L` (grey), ...
-        width: Columns, upright.
-        height: Rows, upright.
-        fingerprint: `(512,) bool`.
+        format: Format in Pillow's notation, such as `JPEG`.
+        mode: Mode in Pillow's notation, such as `RGB` or `L` (gray).
+        width: Number of columns after EXIF orientation.
+        height: Number of rows after EXIF orientation.
+        hash: Perceptual hash `(512,) bool`.
     """
 
     format: str
     mode: str
     width: int
     height: int
-    fingerprint: NDArray[np.bool_]
+    hash: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Photo:
-    """One photo of a picture set.
+class ScannedImage:
+    """An image of a dataset, before or after it was read.
 
     Attributes:
         name: `split/class/file`.
-        split: Its split.
-        label: Its class.
-        file: The file's own name.
-        digest: SHA-256 of the file; empty where it can't be read.
-        image: What it is like; None when it can't be decoded.
-        error: Why it can't be.
+        split: Name of its split.
+        label: Name of its class.
+        digest: SHA-256 of the file; empty if it was not read.
+        properties: Properties of the decoded image; None if it was not decoded.
+        error: Reason why it cannot be decoded, or empty.
     """
 
     name: str
     split: str
     label: str
-    file: str
     digest: str = ""
-    image: Image | None = None
+    properties: ImageProperties | None = None
     error: str = ""
 
+    @property
+    def file_name(self) -> str:
+        """The last part of the name."""
+        return PurePosixPath(self.name).name
 
-def name_photos(dataset: Dataset) -> list[Photo]:
-    """Lists the photos without opening them, in the data set's order."""
+
+def list_images(dataset: Dataset) -> list[ScannedImage]:
+    """List the images of a dataset in its order, without opening them."""
     return [
-        Photo(path.relative_to(dataset.root).as_posix(), name, dataset.classes[target], path.name)
-        for name, split in dataset.splits.items()
-        for path, target in zip(split.paths, split.targets.tolist(), strict=True)
+        ScannedImage(path.relative_to(dataset.root).as_posix(), split, dataset.classes[target])
+        for split, images in dataset.splits.items()
+        for path, target in zip(images.paths, images.targets.tolist(), strict=True)
     ]
 
 
-def survey_photos(dataset: Dataset) -> list[Photo]:
-    """Reads and decodes every photo, in threads, with a progress bar; in the data set's order."""
-    todo = [(dataset.root / photo.name, photo) for photo in name_photos(dataset)]
+def scan_images(dataset: Dataset) -> list[ScannedImage]:
+    """Read and decode every image in threads, in the order of the dataset."""
+    images = list_images(dataset)
     pool = ThreadPoolExecutor(thread_name_prefix="decode")
     try:
-        return list(track(pool.map(_read, todo), "check", total=len(todo)))
+        results = pool.map(lambda image: _scan(dataset.root / image.name, image), images)
+        return list(track(results, "images checked", total=len(images)))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def find_ignored(dataset: Dataset) -> list[str]:
-    """Lists the files under the splits that training passes over, hidden ones aside."""
-    used = {path for split in dataset.splits.values() for path in split.paths}
-    ignored = []
+def find_unused_files(dataset: Dataset) -> Iterator[str]:
+    """Yield the names of the files under the splits that training ignores, except hidden ones."""
+    used = {path for images in dataset.splits.values() for path in images.paths}
     for split in dataset.splits:
         for path in sorted((dataset.root / split).rglob("*")):
             name = path.relative_to(dataset.root)
             hidden = any(part.startswith(".") for part in name.parts)
             if path not in used and not hidden and path.is_file():
-                ignored.append(name.as_posix())
-    return ignored
+                yield name.as_posix()
 
 
-def _read(item: tuple[Path, Photo]) -> Photo:
-    path, photo = item
+def _scan(path: Path, image: ScannedImage) -> ScannedImage:
     try:
         content = path.read_bytes()
     except OSError as error:
-        return replace(photo, error=f"can't be read: {error.strerror or error}")
-    digest = hashlib.sha256(content).hexdigest()
+        return replace(image, error=f"cannot be read: {error.strerror or error}")
+    image = replace(image, digest=hashlib.sha256(content).hexdigest())
     try:
-        image = _decode(content)
+        decoded = decode(content)
+        width, height = turn(decoded).size
+        properties = ImageProperties(
+            decoded.format or "?", decoded.mode, width, height, compute_hash(decoded)
+        )
     except ImageError as error:
-        return replace(photo, digest=digest, error=str(error))
-    return replace(photo, digest=digest, image=image)
-
-
-def _decode(content: bytes) -> Image:
-    decoded = decode(content)
-    width, height = turn(decoded).size
-    return Image(decoded.format or "?", decoded.mode, width, height, fingerprint(decoded))
+        return replace(image, error=str(error))
+    return replace(image, properties=properties)
