@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from boats_benchmark.timing import Plan, measure, median_ratio, summarise
-from boats_export.verify import open_cpu
 from boats_runtime.classifier import INPUT
+from boats_runtime.providers.session import Threads, open_session
 from suite.harness import Result, run_script, tell
 from suite.synthetic_models import add_svm, make_networks, make_pixels, quantize
 from svm_graph import CLASSES, VECTORS
@@ -50,7 +50,10 @@ def compare(backbone: str, rounds: int) -> dict[str, Any]:
     models[PLAIN] = quantize(networks["fp32"])
     pixels = make_pixels()
     contents = {name: model.SerializeToString() for name, model in models.items()}
-    sessions = {name: open_cpu(content) for name, content in contents.items()}
+    sessions = {
+        name: open_session(content, "cpu", Threads(spin=True)).session
+        for name, content in contents.items()
+    }
     tasks = {name: partial(one.run, None, {INPUT: pixels}) for name, one in sessions.items()}
     plan = Plan(warm_up=3, settle=1, turn=4, min_count=max(1, rounds // 4), min_seconds=0)
     values = measure(tasks, plan)

@@ -10,7 +10,7 @@ meets the spinning threads of the session before it. Exits with 5 if a target is
 import argparse
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from boats_benchmark.timing import Plan, Ratio, measure, median_ratio, summarise
@@ -28,6 +29,7 @@ from boats_export.classifier_graph import export_classifier
 from boats_export.opset import IR_VERSION, OPSET
 from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
+from boats_train.models.calibrated_svc import CalibratedSVC
 from suite.harness import Result, run_script, tell
 
 CLASSES = 16
@@ -56,7 +58,7 @@ class Row:
 
     Attributes:
         features: D.
-        estimator: `SVC`, or `calibrated`.
+        estimator: Class of the estimator.
         batch: N.
         times: Of each side, as `summarise` has them.
         share_of_skl2onnx: The graph's time beside that of skl2onnx's.
@@ -92,8 +94,8 @@ def main() -> None:
 
 
 def compare_all(options: argparse.Namespace) -> Result:
-    """Measures both estimators of both widths at both batch sizes, start after start."""
-    contests = [contest for features in WIDTHS for contest in make_contests(features)]
+    """Measures both widths at both batch sizes, start after start."""
+    contests = [make_contest(features) for features in WIDTHS]
     starts: list[list[Values]] = []
     for seed in range(STARTS):
         starts.append([])
@@ -117,11 +119,14 @@ def compare_all(options: argparse.Namespace) -> Result:
     return Result("\n".join([HEADER, *map(to_markdown, rows)]), told, missed)
 
 
-def fit(features: int) -> tuple[SVC, CalibratedClassifierCV]:
-    """Fits an SVC of `VECTORS` support vectors, and calibrates it, on made-up features.
+def fit(features: int) -> tuple[CalibratedClassifierCV, CalibratedSVC]:
+    """Fit an SVC of `VECTORS` support vectors on synthetic features, and calibrate it.
 
     Args:
         features: D.
+
+    Returns:
+        The same SVC calibrated by scikit-learn and by boats.
     """
     rng = np.random.default_rng(0)
     targets = np.arange(VECTORS) % CLASSES
@@ -131,11 +136,13 @@ def fit(features: int) -> tuple[SVC, CalibratedClassifierCV]:
     svc = SVC(break_ties=True, cache_size=1000)
     everything = [(np.arange(VECTORS), np.arange(VECTORS))]
     calibrated = CalibratedClassifierCV(svc, method="sigmoid", ensemble=False, cv=everything)
-    calibrated.fit(photos.astype(np.float32), targets)
+    photos = photos.astype(np.float32)
+    calibrated.fit(photos, targets)
     fitted = calibrated.calibrated_classifiers_[0].estimator
     if len(fitted.support_vectors_) != VECTORS:
         raise AssertionError(f"{len(fitted.support_vectors_)} support vectors, not {VECTORS}")
-    return fitted, calibrated
+    own = CalibratedSVC(make_pipeline(fitted))
+    return calibrated, own.fit(fitted.decision_function(photos), targets)
 
 
 Side = Callable[[NDArray[np.float32]], Any]
@@ -148,9 +155,10 @@ class Contest:
     """An estimator and what both conversions make of it.
 
     Attributes:
-        name: `SVC`, or `calibrated`.
+        name: Class of the estimator.
         features: D.
-        scores: scikit-learn's, from `(N, D)` to `(N, K)`.
+        scores: Probabilities of boats' estimator in scikit-learn, from `(N, D)` to `(N, K)`.
+        stock_scores: Probabilities of the estimator that skl2onnx converts.
         stock: skl2onnx's conversion.
         graph: boats' conversion.
     """
@@ -158,6 +166,7 @@ class Contest:
     name: str
     features: int
     scores: Side
+    stock_scores: Side
     stock: bytes
     graph: bytes
 
@@ -173,13 +182,17 @@ class Contest:
         return values.astype(np.float32)
 
 
-def make_contests(features: int) -> Iterator[Contest]:
-    """Fits both estimators on so many features, and converts them."""
-    for name, estimator in zip(("SVC", "calibrated"), fit(features), strict=True):
-        scores = getattr(estimator, "predict_proba", None) or estimator.decision_function
-        stock = convert_by_skl2onnx(estimator, features)
-        graph = export_classifier(estimator, features).SerializeToString()
-        yield Contest(name, features, scores, stock, graph)
+def make_contest(features: int) -> Contest:
+    """Fit an SVC, calibrate it by scikit-learn and by boats, and convert both results."""
+    stock, own = fit(features)
+    return Contest(
+        type(own).__name__,
+        features,
+        own.predict_proba,
+        stock.predict_proba,
+        convert_by_skl2onnx(stock, features),
+        export_classifier(own, features).SerializeToString(),
+    )
 
 
 def convert_by_skl2onnx(estimator: Any, features: int) -> bytes:
@@ -220,7 +233,8 @@ def measure_sides(sides: dict[str, Side], photos: NDArray[np.float32], seed: int
 def make_row(contest: Contest, batch: int, values: Values) -> Row:
     """Returns what was measured of a contest at a batch size: `(starts, rounds, turn)` a side."""
     sides, photos = contest.open(1), contest.photos(batch)
-    exact = sides["scikit-learn"](photos.astype(np.float64))
+    wide = photos.astype(np.float64)
+    exact = {"skl2onnx": contest.stock_scores(wide), "graph": contest.scores(wide)}
     return Row(
         contest.features,
         contest.name,
@@ -229,8 +243,8 @@ def make_row(contest: Contest, batch: int, values: Values) -> Row:
         share_of_skl2onnx=median_ratio(values["graph"], values["skl2onnx"]),
         share_of_scikit_learn=median_ratio(values["graph"], values["scikit-learn"]),
         largest_difference={
-            name: float(np.max(np.abs(sides[name](photos) - exact)))
-            for name in ("skl2onnx", "graph")
+            name: float(np.max(np.abs(sides[name](photos) - expected)))
+            for name, expected in exact.items()
         },
     )
 

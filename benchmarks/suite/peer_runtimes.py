@@ -23,9 +23,9 @@ from onnx import compose, helper, numpy_helper
 
 from boats_benchmark.timing import Plan, measure
 from boats_export.opset import IR_VERSION, OPSET
-from boats_export.verify import open_cpu
 from boats_runtime.classifier import FEATURES, INPUT, Classifier
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
 from suite.synthetic_models import (
@@ -138,7 +138,8 @@ def open_sides(folder: Path, backbone: str) -> tuple[dict[str, Task], list[str]]
 def open_stock(folder: Path, pixels: NDArray[np.uint8]) -> dict[str, Task]:
     """Opens the float32 network with the SVM of skl2onnx, and of scikit-learn."""
     stock, network = (
-        open_cpu((folder / name).read_bytes()) for name in ("stock.onnx", "network.onnx")
+        open_session((folder / name).read_bytes(), "cpu", Threads(spin=True)).session
+        for name in ("stock.onnx", "network.onnx")
     )
     _, estimator = fit(network.get_outputs()[0].shape[1])
     feeds = {INPUT: pixels}

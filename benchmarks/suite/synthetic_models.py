@@ -20,7 +20,7 @@ from boats_export.fp16 import convert_to_fp16
 from boats_export.network import export_network
 from boats_export.quantize import Setting, open_quantizer, resolve_target
 from boats_export.space_to_depth import apply_space_to_depth
-from boats_export.verification_images import Photos
+from boats_export.verification_images import VerificationImages
 from boats_runtime.model.digest import write_digest
 from boats_runtime.model.metadata import ModelMetadata
 from boats_runtime.preprocessing import Preprocessing
@@ -68,7 +68,7 @@ def make_pixels(batch: int = 1) -> NDArray[np.uint8]:
 def add_svm(network: onnx.ModelProto) -> onnx.ModelProto:
     """Adds an SVM of `CLASSES` classes to a network."""
     width = count_features(network)
-    return assemble(network, export_classifier(fit(width)[1], width, half=True), Layout())
+    return assemble(network, export_classifier(fit(width)[1], width, fp16=True), Layout())
 
 
 def make_file(network: onnx.ModelProto, path: Path) -> Path:
@@ -87,8 +87,8 @@ def quantize(network: onnx.ModelProto) -> onnx.ModelProto:
         data = Path(passing) / "drawn"
         write_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
         split = scan_dataset(data).splits["train"]
-        photos = Photos(PREPROCESSING, split.paths, split.targets, "")
-        with open_quantizer(network, photos, resolve_target("auto"), 0) as quantizer:
+        images = VerificationImages(split, PREPROCESSING)
+        with open_quantizer(network, images, resolve_target("auto"), 0) as quantizer:
             return quantizer.quantize(Setting("minmax", resolve_target("auto"))).model
 
 

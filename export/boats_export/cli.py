@@ -1,20 +1,26 @@
-"""`boats-export`: a run folder in, one verified ONNX file out; `boats-export inspect` reads one."""
+"""`boats-export`: export a run folder as one verified ONNX file, or inspect such a file."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from boats_runtime.cli.app import create_app, create_log, require_extra, run_app, wait_passively
+from boats_runtime.cli.app import (
+    create_app,
+    create_log,
+    require_extra,
+    run_app,
+    set_passive_openmp,
+)
 from boats_runtime.errors import UsageError
 from boats_runtime.files import write_atomic
 from boats_runtime.providers.wheels import import_onnxruntime
 
 COMMAND = "boats-export"
-INSPECT = "inspect"
+DEFAULT = "export"
 MODULES = (
     "torch",
     "torchvision",
@@ -26,38 +32,60 @@ MODULES = (
     "skl2onnx",
 )
 
+
+class ExportGroup(TyperGroup):
+    """Command group that runs `export`, unless the first argument is another subcommand.
+
+    `export` then takes the place of the group: in the usage line and the environment variables, its
+    name does not occur.
+    """
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Parse the command line of the group, or of `export` in its place."""
+        if args and args[0] != DEFAULT and args[0] in self.commands:
+            return super().make_context(info_name, args, parent, **extra)
+        settings = {**self.context_settings, **extra}
+        return self.commands[DEFAULT].make_context(info_name, args, parent, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that `make_context` has chosen."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
 app = create_app(COMMAND)
+app.info.cls = ExportGroup
 log = create_log(COMMAND)
-inspection = create_app(f"{COMMAND}-{INSPECT}")
 
 
-@app.command(epilog="boats-export inspect FILE prints what a file says of itself, and checks it.")
+@app.command(
+    DEFAULT, epilog="`boats-export inspect FILE` verifies and prints the metadata of a file."
+)
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder of boats-train.")] = Path("runs/latest"),
+    run: Annotated[Path, typer.Argument(help="Run folder of boats-train.")] = Path("runs/latest"),
     file_format: Annotated[Literal["onnx"], typer.Option("--format", help="File format.")] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
-        typer.Option(help="fp32; fp16 for CUDA; int8, smaller and quicker on CPUs."),
+        typer.Option(help="fp32; fp16 for CUDA; int8, smaller and faster on CPUs."),
     ] = "fp32",
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("boats.onnx"),
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("boats.onnx"),
     data: Annotated[
         Path | None,
-        typer.Option(help="Picture set to verify on.", show_default="the one trained on"),
+        typer.Option(help="Dataset to verify on.", show_default="the one trained on"),
     ] = None,
     opset: Annotated[Literal["18", "19", "20"], typer.Option(help="ONNX opset.")] = "18",
     batch: Annotated[
-        str, typer.Option(help="Photos at once: dynamic, or a number that the file is fixed to.")
+        str, typer.Option(help="Batch size of the file: dynamic, or a fixed number.")
     ] = "dynamic",
     with_features: Annotated[
-        bool, typer.Option("--with-features", help="Give the features as an output too.")
+        bool, typer.Option("--with-features", help="Add the features as an output.")
     ] = False,
     max_drop: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=100,
-            help="fp16, int8: points of accuracy that may be lost, and half those of macro-F1.",
-            show_default="0.5, and no class",
+            help="fp16, int8: largest loss of accuracy in points; of macro-F1 twice as much.",
+            show_default="0.5, and no class lost",
         ),
     ] = None,
     target: Annotated[
@@ -67,22 +95,21 @@ def export(
         ),
     ] = "auto",
     card: Annotated[
-        bool, typer.Option("--card", help="Write a model card beside the file.")
+        bool, typer.Option("--card", help="Write a model card next to the file.")
     ] = False,
 ) -> None:
-    """Write a run as one ONNX file, once it is proved to do what the run does."""
-    del file_format  # there is one
+    """Export a run as one ONNX file, verified against the run before it appears."""
+    del file_format  # there is only one
     require_extra(COMMAND, "export", MODULES)
     import_onnxruntime()
     if not out.parent.is_dir() or out.is_dir():
-        raise UsageError(f"--out {out}: must be a file in a folder that exists")
+        raise UsageError(f"--out {out}: must be a file in an existing folder")
     if precision == "fp32" and max_drop is not None:
         raise UsageError("--max-drop is for --precision fp16 or int8: fp32 loses nothing")
     if precision != "int8" and target != "auto":
         raise UsageError("--target is for --precision int8")
     from boats_export.assemble import Layout
-    from boats_export.export import Settings, export_run
-    from boats_export.verification_images import load_verification_images
+    from boats_export.export import Exporter, ExportSettings
     from boats_runtime.model.describe import proof_table, to_card
     from boats_train.runs.run import load_run
 
@@ -92,26 +119,23 @@ def export(
         f"{run}: {trained.config.model} on {trained.config.backbone}, "
         f"{len(trained.classes)} classes"
     )
-    valid = load_verification_images(trained, data, "valid")
-    train = load_verification_images(trained, data, "train") if precision == "int8" else None
-    settings = Settings(precision, layout, max_drop, target)
-    metadata = export_run(trained, out, valid, train, settings, log)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; proved:")
+    settings = ExportSettings(precision, layout, max_drop, target)
+    metadata = Exporter(trained, settings, log, data).export(out)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; verified:")
     for line in proof_table(metadata):
         typer.echo(line)
     if card:
-        place = out.with_suffix(".md")
-        write_atomic(place, to_card(out, metadata).encode())
-        typer.echo(f"model card: {place}")
+        card_path = out.with_suffix(".md")
+        write_atomic(card_path, to_card(out, metadata).encode())
+        typer.echo(f"model card: {card_path}")
 
 
-@inspection.command()
+@app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A file of boats-export.")] = Path("boats.onnx"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    file: Annotated[Path, typer.Argument(help="File of boats-export.")] = Path("boats.onnx"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metadata as JSON.")] = False,
 ) -> None:
-    """Print what an exported file says of itself, and check it against its own digest."""
-    require_extra(COMMAND, "export", ("onnx",))
+    """Verify an exported file against its digest and print its metadata."""
     from boats_runtime.model.describe import inspect_file, to_lines
 
     metadata = inspect_file(file)
@@ -123,10 +147,10 @@ def inspect(
 
 
 def parse_batch(text: str) -> int | None:
-    """Reads `--batch`: None for `dynamic`.
+    """Return the value of `--batch`; None for `dynamic`.
 
     Raises:
-        UsageError: It is neither that nor a number from 1 to 1024.
+        UsageError: If it is neither `dynamic` nor a number from 1 to 1024.
     """
     if text == "dynamic":
         return None
@@ -136,9 +160,6 @@ def parse_batch(text: str) -> int | None:
 
 
 def main() -> NoReturn:
-    """Runs `boats-export`."""
-    wait_passively()
-    if sys.argv[1:2] == [INSPECT]:
-        del sys.argv[1]
-        run_app(inspection, f"{COMMAND} {INSPECT}")
+    """Run `boats-export`."""
+    set_passive_openmp()
     run_app(app, COMMAND)

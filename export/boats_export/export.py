@@ -1,10 +1,8 @@
-"""From a run to a file that is proved before it appears."""
+"""Export of a run to a file that is verified before it appears."""
 
-import os
-import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +10,49 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from boats_export.accuracy_check import Accuracy, measure_accuracy, require_accuracy
-from boats_export.assemble import Layout, assemble, metadata_of
+from boats_export.accuracy_check import Accuracy, require_accuracy
+from boats_export.assemble import Layout, assemble, build_metadata
 from boats_export.classifier_graph import export_classifier
 from boats_export.fp16 import convert_to_fp16
 from boats_export.network import export_network
 from boats_export.quantize import open_quantizer, resolve_target
 from boats_export.space_to_depth import apply_space_to_depth
-from boats_export.verification_images import HARD, Photos
+from boats_export.verification_images import (
+    STRESS_INPUTS,
+    VerificationImages,
+    load_verification_images,
+)
 from boats_export.verify import (
     TOLERANCE,
-    Expected,
-    compare,
-    expect,
+    ReferenceOutputs,
+    compare_outputs,
+    compute_onnx_features,
+    compute_reference_outputs,
+    compute_torch_features,
     require_parity,
+    run_classifier_graph,
     run_file,
-    run_head,
-    session_features,
-    torch_features,
 )
 from boats_runtime.classifier import Classifier
-from boats_runtime.errors import CheckError, DataError, OutputError
+from boats_runtime.cli.app import Log
+from boats_runtime.errors import CheckError, DataError
+from boats_runtime.files import atomic_path
 from boats_runtime.model.digest import write_digest
 from boats_runtime.model.metadata import ModelMetadata
 from boats_runtime.progress import track
 from boats_train.refit import refit_run
 from boats_train.runs.run import Run
 
-Log = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Settings:
-    """What file is wanted.
+class ExportSettings:
+    """Properties of the exported file.
 
     Attributes:
         precision: `fp32`, `fp16` or `int8`.
-        layout: What it looks like from outside.
-        max_drop: As `require_accuracy` has it.
-        target: Of int8: `auto`, `vnni` or `any`, see `quantize.Setting`.
+        layout: Interface of the file.
+        max_drop: Largest loss of accuracy, see `require_accuracy`.
+        target: CPUs for int8: `auto`, `vnni` or `any`, see `quantize.Setting`.
     """
 
     precision: str = "fp32"
@@ -61,212 +63,202 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A network with the classifier for it, what they say, and how they came about."""
+    """Network that may be exported.
+
+    Attributes:
+        run: Run with the classifier for the network's features.
+        network: Model from `image` to `features`.
+        reference: Outputs of network and classifier for the validation images.
+        details: Entries for the proof, JSON values.
+    """
 
     run: Run
     network: onnx.ModelProto
-    expected: Expected
+    reference: ReferenceOutputs
     details: dict[str, Any]
 
 
-def export_run(
-    run: Run, out: Path, valid: Photos, train: Photos | None, settings: Settings, log: Log
-) -> ModelMetadata:
-    """Exports a run; the file appears at its place only when it is proved.
+class Exporter:
+    """Export of one run.
 
     Args:
-        run: What to export.
-        out: The file; replaced when it is there already and the new one is proved.
-        valid: What to prove it on.
-        train: For int8: what the run learned from.
-        settings: What file is wanted.
-        log: Takes a line about what goes on.
-
-    Returns:
-        What the file says of itself, the proof in its provenance.
+        run: Run to export.
+        settings: Properties of the file.
+        log: Function that takes lines about the progress.
+        data: Dataset to verify on; None for the one that the run was trained on.
 
     Raises:
-        CheckError: The file differs from what it was made of, or is too much worse than the run.
-        DataError: There are too few photos to calibrate on.
-        OutputError: The place can't be written, or the disk is full.
+        DataError: If there are no validation images, or int8 lacks the images that the run was
+            trained on.
     """
-    _check_learned(run, train)
-    with _scratch_beside(out) as scratch:
-        log("exporting the network and the classifier")
-        network = export_network(run.network, run.preprocessing)
-        log(f"asking PyTorch and scikit-learn about {len(valid)} photos and {len(HARD)} hard ones")
-        original = expect(run, torch_features(run, valid))
-        before = _accuracy(run, original, valid)
-        made = _candidates(run, network, original, valid, train, settings, log)
-        with closing(made) as candidates:
-            chosen, after = _choose(candidates, valid, before, settings.max_drop, log)
-        model = assemble(chosen.network, _make_head(chosen, settings.precision), settings.layout)
-        _write(scratch, model, metadata_of(chosen.run, {}), out)
-        log("comparing the file with what it was made of")
-        outputs = run_file(scratch, valid)
-        parity = compare(chosen.run, chosen.expected, outputs)
-        require_parity(parity)
-        proof = {
-            "precision": settings.precision,
-            "opset": settings.layout.opset,
-            **asdict(parity),
-            "tolerance": TOLERANCE,
-            "same_label_as_float32": int((outputs.labels == original.labels).sum()),
-            "before": before.to_json(),
-            "after": after.to_json(),
-            **chosen.details,
-        }
-        metadata = metadata_of(chosen.run, proof)
-        _write(scratch, model, metadata, out)
-        sealed = _reopen(scratch, valid, int(outputs.labels[0]))
-        scratch.chmod(0o644)
-        try:
-            scratch.replace(out)
-        except OSError as error:
-            raise OutputError(f"{out}: can't be written: {error.strerror}") from error
-    return sealed
 
+    def __init__(
+        self, run: Run, settings: ExportSettings, log: Log, data: Path | None = None
+    ) -> None:
+        self._run = run
+        self._settings = settings
+        self._log = log
+        self._validation = load_verification_images(run, data, "valid")
+        self._training = _load_training_images(run, data) if settings.precision == "int8" else None
 
-def _check_learned(run: Run, train: Photos | None) -> None:
-    """Checks that a classifier would be fitted again on the photos it learned from.
+    def export(self, out: Path) -> ModelMetadata:
+        """Write the file; it appears, or replaces an older one, only after its verification.
 
-    Raises:
-        DataError: They are others.
-    """
-    learned = run.metrics.get("data", {}).get("train")
-    if train is not None and learned != train.digest:
-        raise DataError(
-            f"{train.paths[0].parent.parent}: not the photos that this run learned from, which "
-            "int8 needs to fit its classifier again: give --data DIR, or train again"
-        )
+        Args:
+            out: Path of the file.
 
+        Returns:
+            Metadata of the file, with the proof in its provenance.
 
-def _candidates(
-    run: Run,
-    network: onnx.ModelProto,
-    original: Expected,
-    valid: Photos,
-    train: Photos | None,
-    settings: Settings,
-    log: Log,
-) -> Generator[_Candidate]:
-    """Yields networks of the precision that is wanted, the quickest first."""
-    if settings.precision == "fp32":
-        yield _Candidate(run, network, original, {})
-    elif settings.precision == "fp16":
-        half = convert_to_fp16(network)
-        yield _Candidate(run, half, expect(run, _features(half, valid)), {})
-    else:
-        if train is None:
-            raise ValueError("int8 needs the training photos")
-        yield from _quantized(run, network, valid, train, settings, log)
-
-
-def _quantized(
-    run: Run, network: onnx.ModelProto, valid: Photos, train: Photos, settings: Settings, log: Log
-) -> Generator[_Candidate]:
-    """Yields quantised networks, each with the classifier fitted again on its features."""
-    target = resolve_target(settings.target)
-    with open_quantizer(apply_space_to_depth(network), train, target, run.config.seed) as quantizer:
-        for one in quantizer.search():
-            setting = one.setting
-            log(
-                f"int8: ranges by {setting.method}, {len(setting.floats)} layers in float: "
-                f"features {one.distance:.1%} off; fitting the classifier again"
+        Raises:
+            CheckError: If the file differs from the run, or loses too much accuracy.
+            DataError: If there are too few training images for int8.
+            OutputError: If the file cannot be written.
+        """
+        with atomic_path(out) as scratch:
+            self._log("exporting the network and the classifier")
+            network = export_network(self._run.network, self._run.preprocessing)
+            self._log(
+                f"running PyTorch and scikit-learn on {len(self._validation)} validation images "
+                f"and {len(STRESS_INPUTS)} stress inputs"
             )
-            content = one.model.SerializeToString()
-            learned = session_features(content, track(train, "features", len(train)))
-            if np.abs(learned).max() < np.finfo(np.float16).max:
-                # What is learned in float16 is stored in it without loss.
-                learned = learned.astype(np.float16).astype(np.float32)
-            features = _features(one.model, valid)
-            refitted = refit_run(run, learned, train.targets, train.paths)
-            without = _accuracy(run, expect(run, features), valid)
-            details = {
-                "without_refit": without.to_json(),
-                "quantization": asdict(setting)
-                | {"distance": one.distance, "tried": list(one.tried)},
+            features = compute_torch_features(self._run, self._validation)
+            original = compute_reference_outputs(self._run, features)
+            before = self._compute_accuracy(self._run, original)
+            with closing(self._make_candidates(network, original)) as candidates:
+                candidate, after = self._choose_candidate(candidates, before)
+            model = assemble(
+                candidate.network, self._export_classifier(candidate), self._settings.layout
+            )
+            _write_model(scratch, model, build_metadata(candidate.run, {}))
+            self._log("comparing the file with the run")
+            outputs = run_file(scratch, self._validation)
+            parity = compare_outputs(candidate.run, candidate.reference, outputs)
+            require_parity(parity)
+            proof = {
+                "precision": self._settings.precision,
+                "opset": self._settings.layout.opset,
+                **parity.to_json(),
+                "tolerance": TOLERANCE,
+                "same_label_as_float32": int((outputs.labels == original.labels).sum()),
+                "before": before.to_json(),
+                "after": after.to_json(),
+                **candidate.details,
             }
-            yield _Candidate(refitted, one.model, expect(refitted, features), details)
+            _write_model(scratch, model, build_metadata(candidate.run, proof))
+            return self._reopen(scratch, int(outputs.labels[0]))
+
+    def _make_candidates(
+        self, network: onnx.ModelProto, original: ReferenceOutputs
+    ) -> Generator[_Candidate]:
+        """Yield networks of the requested precision, the fastest first."""
+        if self._training is not None:
+            yield from self._quantize(network, self._training)
+        elif self._settings.precision == "fp16":
+            network = convert_to_fp16(network)
+            features = self._compute_features(network)
+            reference = compute_reference_outputs(self._run, features)
+            yield _Candidate(self._run, network, reference, {})
+        else:
+            yield _Candidate(self._run, network, original, {})
+
+    def _quantize(
+        self, network: onnx.ModelProto, training: VerificationImages
+    ) -> Generator[_Candidate]:
+        """Yield quantized networks, each with the classifier refitted on its features."""
+        run = self._run
+        target = resolve_target(self._settings.target)
+        network = apply_space_to_depth(network)
+        with open_quantizer(network, training, target, run.config.seed) as quantizer:
+            for quantized in quantizer.search():
+                setting = quantized.setting
+                self._log(
+                    f"int8: ranges by {setting.method}, {len(setting.float_layers)} layers in "
+                    f"float, features differ by {quantized.distance:.1%}; refitting the classifier"
+                )
+                pixels = track(training, "features", len(training))
+                features = compute_onnx_features(quantized.model, pixels)
+                if np.abs(features).max() < np.finfo(np.float16).max:
+                    # Support vectors that are fitted in float16 are stored in it without loss.
+                    features = features.astype(np.float16).astype(np.float32)
+                refitted = refit_run(run, features, training.images.targets, training.images.paths)
+                features = self._compute_features(quantized.model)
+                without_refit = compute_reference_outputs(run, features)
+                details = {
+                    "without_refit": self._compute_accuracy(run, without_refit).to_json(),
+                    "quantization": setting.to_json()
+                    | {"distance": quantized.distance, "tried": list(quantizer.trials)},
+                }
+                reference = compute_reference_outputs(refitted, features)
+                yield _Candidate(refitted, quantized.model, reference, details)
+
+    def _choose_candidate(
+        self, candidates: Iterable[_Candidate], before: Accuracy
+    ) -> tuple[_Candidate, Accuracy]:
+        """Return the first candidate that passes the accuracy check, and its accuracy.
+
+        Raises:
+            CheckError: If none passes; the message is that of the last one.
+        """
+        refusal = CheckError("no candidate to choose from")
+        for candidate in candidates:
+            after = self._compute_accuracy(candidate.run, candidate.reference)
+            try:
+                require_accuracy(before, after, self._settings.max_drop)
+            except CheckError as error:
+                self._log(f"refused: {str(error).partition(' (')[0]}")
+                refusal = error
+            else:
+                return candidate, after
+        raise refusal
+
+    def _export_classifier(self, candidate: _Candidate) -> onnx.ModelProto:
+        """Convert the classifier; in fp16 and int8 files with float16 vectors if parity holds."""
+        run, reference = candidate.run, candidate.reference
+        width = reference.features.shape[1]
+        if self._settings.precision != "fp32":
+            graph = export_classifier(run.estimator, width, fp16=True)
+            outputs = run_classifier_graph(graph, reference.features, run.classes)
+            try:
+                require_parity(compare_outputs(run, reference, outputs))
+            except CheckError:
+                pass
+            else:
+                return graph
+        return export_classifier(run.estimator, width)
+
+    def _compute_features(self, network: onnx.ModelProto) -> NDArray[np.float32]:
+        images = self._validation.with_stress_inputs("features")
+        return compute_onnx_features(network, images)
+
+    def _compute_accuracy(self, run: Run, outputs: ReferenceOutputs) -> Accuracy:
+        labels = outputs.labels[: len(self._validation)]
+        return Accuracy.compute(self._validation.images.targets, labels, run.classes)
+
+    def _reopen(self, path: Path, expected_label: int) -> ModelMetadata:
+        """Open the finished file as a user would, and return its metadata."""
+        classifier = Classifier(path, "cpu")
+        _, labels = classifier.run(next(iter(self._validation))[np.newaxis])
+        if labels.tolist() != [expected_label]:
+            raise CheckError("the finished file differs from the verified one; no file was written")
+        return classifier.metadata
 
 
-def _choose(
-    candidates: Iterable[_Candidate],
-    valid: Photos,
-    before: Accuracy,
-    max_drop: float | None,
-    log: Log,
-) -> tuple[_Candidate, Accuracy]:
-    """Returns the first candidate that passes the gate, and how good it is.
+def _load_training_images(run: Run, data: Path | None) -> VerificationImages:
+    """Load the images on which int8 refits the classifier.
 
     Raises:
-        CheckError: None does; it says what the last one lost.
+        DataError: If they are not the images that the run was trained on.
     """
-    refused = CheckError("nothing to choose from")
-    for candidate in candidates:
-        after = _accuracy(candidate.run, candidate.expected, valid)
-        try:
-            require_accuracy(before, after, max_drop)
-        except CheckError as error:
-            log(f"refused, {str(error).partition(' (')[0]}")
-            refused = error
-        else:
-            return candidate, after
-    raise refused
+    training = load_verification_images(run, data, "train")
+    if run.metrics.get("data", {}).get("train") != training.digest:
+        raise DataError(
+            f"{training.images.paths[0].parent.parent}: not the images that this run was trained "
+            "on, which int8 needs to refit the classifier: give --data DIR, or train again"
+        )
+    return training
 
 
-def _make_head(chosen: _Candidate, precision: str) -> onnx.ModelProto:
-    """Converts the classifier; small files store it in 16 bits where the proof holds with that."""
-    width = chosen.expected.features.shape[1]
-    head = export_classifier(chosen.run.estimator, width)
-    if precision == "fp32":
-        return head
-    half = export_classifier(chosen.run.estimator, width, half=True)
-    outputs = run_head(half.SerializeToString(), chosen.expected.features, chosen.run.classes)
-    try:
-        require_parity(compare(chosen.run, chosen.expected, outputs))
-    except CheckError:
-        return head
-    return half
-
-
-def _features(network: onnx.ModelProto, valid: Photos) -> NDArray[np.float32]:
-    pixels = track(valid.with_hard(), "features", len(valid) + len(HARD))
-    return session_features(network.SerializeToString(), pixels)
-
-
-def _accuracy(run: Run, expected: Expected, valid: Photos) -> Accuracy:
-    return measure_accuracy(valid.targets, expected.labels[: len(valid)], run.classes)
-
-
-def _reopen(scratch: Path, valid: Photos, label: int) -> ModelMetadata:
-    """Opens the finished file as a user would, and returns what it says of itself."""
-    classifier = Classifier(scratch, "cpu")
-    _, labels = classifier.run(next(valid.with_hard())[np.newaxis])
-    if labels.tolist() != [label]:
-        raise CheckError("the finished file differs from the one that was proved; none was written")
-    return classifier.metadata
-
-
-@contextmanager
-def _scratch_beside(out: Path) -> Iterator[Path]:
-    """Yields a new file beside another, so that a rename can replace it; gone at the end."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    except OSError as error:
-        raise OutputError(f"{out.parent}: can't be written: {error.strerror}") from error
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        yield scratch
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _write(scratch: Path, model: onnx.ModelProto, metadata: ModelMetadata, out: Path) -> None:
+def _write_model(path: Path, model: onnx.ModelProto, metadata: ModelMetadata) -> None:
     onnx.helper.set_model_props(model, metadata.to_properties())
-    content = write_digest(model.SerializeToString(deterministic=True))
-    try:
-        scratch.write_bytes(content)
-    except OSError as error:
-        raise OutputError(f"{out}: can't be written: {error.strerror}") from error
+    path.write_bytes(write_digest(model.SerializeToString(deterministic=True)))

@@ -1,9 +1,9 @@
-"""The network in 8 bits: static quantisation, and the search for settings that keep its features.
+"""Feature network in 8 bits: static quantization, and a search for settings that keep its features.
 
-Weights are quantised per channel, activations to the ranges they took on real photos (QDQ format,
-Jacob et al. 2018, https://arxiv.org/abs/1712.05877). What is searched: how the ranges are chosen,
-and which layers stay in float. Settings are ranked by how far the features of other photos move,
-which needs no labels and so flatters nothing.
+Weights are quantized per channel, activations to the ranges they take on real images (QDQ format,
+Jacob et al. 2018, https://arxiv.org/abs/1712.05877). The search covers the calibration method and
+the layers that stay in float. Settings are ranked by the change of the features of other images,
+which needs no labels and therefore does not bias the accuracy check.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import io
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,25 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from boats_export.opset import stamp
-from boats_export.verification_images import Photos, Pixels
-from boats_export.verify import session_features
+from boats_export.opset import set_versions
+from boats_export.verification_images import Pixels, VerificationImages
+from boats_export.verify import compute_onnx_features
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import cpu_flags, has_dot_products
 from boats_runtime.errors import DataError
 from boats_runtime.progress import track
 
-CALIBRATION = 48
-"""Photos that the ranges of activations are taken from."""
+CALIBRATION_IMAGES = 48
+"""Images that determine the ranges of activations."""
 
-HISTOGRAMS = 16
-"""As many of them for the methods that look at every value: those are slow."""
+HISTOGRAM_IMAGES = 16
+"""Calibration images for the slow methods, which look at every value."""
 
-PROBES = 32
-"""Other photos, on which settings are ranked."""
+PROBE_IMAGES = 32
+"""Further images, on which settings are ranked."""
 
-LEAST = 8
-"""Photos without which ranges are luck."""
+MIN_IMAGES = 8
+"""Smallest number of images for calibration and probes together."""
 
 METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
@@ -52,115 +52,121 @@ METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "percentile 99.99": (CalibrationMethod.Percentile, {"CalibPercentile": 99.99}),
     "entropy": (CalibrationMethod.Entropy, {}),
 }
-"""How ranges are chosen."""
+"""Calibration methods of ONNX Runtime and their options."""
 
 OPERATORS = (
     "Add", "AveragePool", "Clip", "Concat", "Conv", "Gemm", "GlobalAveragePool", "MatMul",
     "MaxPool", "Mul", "Relu", "Sigmoid",
 )  # fmt: skip
-"""What is quantised: what ONNX Runtime has 8-bit kernels for. The normalisation before the network
-and those inside it stay in float."""
+"""Quantized operators: those with 8-bit kernels in ONNX Runtime. The normalization of the image and
+the normalization layers of the network stay in float."""
 
-GROUPS = 8
-"""Runs of layers that are tried in float, one at a time."""
+LAYER_GROUPS = 8
+"""Groups of consecutive layers that are tried in float, one at a time."""
 
-FLOATS = (0, 1, 2, 4)
-"""How many of the most sensitive groups stay in float, in the order in which that is tried."""
+FLOAT_GROUPS = (1, 2, 4)
+"""Numbers of the most sensitive groups that are tried in float together."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a network is quantised.
+    """Quantization setting.
 
     Attributes:
-        method: A key of `METHODS`.
-        target: `vnni` for CPUs that add up 8-bit products exactly, `any` for the others too, which
-            costs one bit of the weights.
-        floats: Names of the layers that stay in float.
+        method: Key of `METHODS`.
+        target: `vnni` for CPUs with exact sums of 8-bit products; `any` for all CPUs, with one bit
+            less in the weights.
+        float_layers: Names of the layers that stay in float.
     """
 
     method: str
     target: str
-    floats: tuple[str, ...] = ()
+    float_layers: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the setting as JSON values, under the names in the file's provenance."""
+        return {"method": self.method, "target": self.target, "floats": list(self.float_layers)}
 
 
 @dataclass(frozen=True)
-class Quantized:
-    """A quantised network.
+class QuantizedNetwork:
+    """Quantized network.
 
     Attributes:
-        model: From `image` to `features`, as the original.
-        setting: How it was made.
-        distance: Of its features from the original's, as a share of their length, the mean over the
-            probes.
-        tried: All settings so far, JSON values.
+        model: Model from `image` to `features`.
+        setting: Setting it was quantized with.
+        distance: Mean over the probe images of the distance of its features to those of the
+            float network, relative to their length.
     """
 
     model: onnx.ModelProto
     setting: Setting
     distance: float
-    tried: tuple[dict[str, Any], ...]
 
 
 def resolve_target(target: str) -> str:
-    """Returns `vnni` or `any`; `auto` is what this machine's CPU is."""
+    """Return `vnni` or `any`; for `auto`, the one that suits the CPU of this machine."""
     if target != "auto":
         return target
     return "vnni" if has_dot_products(cpu_flags()) else "any"
 
 
-def sample(targets: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Chooses photos class by class in turn, so that rare classes are there.
+def select_balanced(targets: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Select images from the classes in turn, so that rare classes are included.
 
     Args:
-        targets: Class indices `(N,) int64`.
-        count: How many at most.
-        seed: Of the choice.
+        targets: (N,) int64, class indices.
+        count: Largest number of images.
+        seed: Seed for the selection.
 
     Returns:
-        Indices into the photos, the classes in turn.
+        Indices of the images, with the classes in turn.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(targets))
-    turn = np.empty(len(targets), dtype=np.int64)
-    for index in np.unique(targets):
-        mine = np.flatnonzero(targets[order] == index)
-        turn[mine] = np.arange(len(mine))
-    chosen: NDArray[np.int64] = order[np.lexsort((targets[order], turn))][:count]
-    return chosen
+    rank = np.empty(len(targets), dtype=np.int64)  # of an image in its class
+    for label in np.unique(targets):
+        positions = np.flatnonzero(targets[order] == label)
+        rank[positions] = np.arange(len(positions))
+    selected: NDArray[np.int64] = order[np.lexsort((targets[order], rank))][:count]
+    return selected
 
 
 class Quantizer:
-    """Quantises one network in several ways.
+    """Quantizer of one network with different settings.
 
     Args:
-        network: From `export_network`.
-        photos: The training photos.
+        network: Model from `export_network`.
+        images: Training images.
         target: `vnni` or `any`.
-        seed: Of the choice of photos.
+        seed: Seed for the selection of images.
+        folder: Folder for temporary files.
+
+    Attributes:
+        trials: Settings tried so far with their distances, as JSON values.
 
     Raises:
-        DataError: There are too few photos.
+        DataError: If there are too few images.
     """
 
     def __init__(
-        self, network: onnx.ModelProto, photos: Photos, target: str, seed: int, folder: Path
+        self,
+        network: onnx.ModelProto,
+        images: VerificationImages,
+        target: str,
+        seed: int,
+        folder: Path,
     ) -> None:
-        if len(photos) < LEAST:
+        if len(images) < MIN_IMAGES:
             raise DataError(
-                f"{len(photos)} photos to calibrate int8 on are too few, {LEAST} are needed: "
-                "give --data DIR with more in train/, or export another --precision"
+                f"int8 needs {MIN_IMAGES} training images for its calibration, found "
+                f"{len(images)}: give --data DIR with more in train/, or another --precision"
             )
-        chosen = sample(photos.targets, min(CALIBRATION + PROBES, len(photos)), seed)
-        some = Photos(
-            photos.preprocessing,
-            tuple(photos.paths[index] for index in chosen),
-            photos.targets[chosen],
-            "",
-        )
-        pixels = list(some)
-        probes = max(1, len(pixels) * PROBES // (CALIBRATION + PROBES))
-        self._probes, self._calibration = pixels[-probes:], pixels[:-probes]
+        count = min(CALIBRATION_IMAGES + PROBE_IMAGES, len(images))
+        selected = select_balanced(images.images.targets, count, seed)
+        pixels = list(images.select(selected))
+        probes = max(1, count * PROBE_IMAGES // (CALIBRATION_IMAGES + PROBE_IMAGES))
+        self._calibration, self._probes = pixels[:-probes], pixels[-probes:]
         self._target = target
         self._folder = folder
         self._prepared = folder / "prepared.onnx"
@@ -172,86 +178,87 @@ class Quantizer:
         self._layers = [
             node.name for node in prepared.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")
         ]
-        self._original = session_features(prepared.SerializeToString(), self._probes)
-        self._tried: list[dict[str, Any]] = []
+        self._reference = compute_onnx_features(prepared, self._probes)
+        self.trials: list[dict[str, Any]] = []
 
-    def search(self) -> Iterator[Quantized]:
-        """Yields quantised networks, each nearer to the original than the last, and slower."""
-        every = [Setting(method, self._target) for method in METHODS]
-        tried = [one for setting in track(every, "int8", len(every)) if (one := self._try(setting))]
-        best = min(tried, key=lambda one: one.distance)
-        yield self._told(best)
-        # Which layers cost most: each group of neighbours in float by itself.
-        parts = [part for part in np.array_split(self._layers, GROUPS) if len(part)]
-        alone = [
-            self.quantize(Setting(best.setting.method, self._target, tuple(map(str, part))))
-            for part in track(parts, "layers in float", len(parts))
+    def search(self) -> Iterator[QuantizedNetwork]:
+        """Yield quantized networks, each closer to the float network than the last, and slower."""
+        settings = [Setting(method, self._target) for method in METHODS]
+        results = [
+            self._try_quantize(setting) for setting in track(settings, "int8", len(settings))
         ]
-        alone.sort(key=lambda one: one.distance)
-        for count in FLOATS[1:]:
-            floats = tuple(name for one in alone[:count] for name in one.setting.floats)
-            yield self._told(self.quantize(Setting(best.setting.method, self._target, floats)))
+        best = min(filter(None, results), key=lambda result: result.distance)
+        yield best
+        method = best.setting.method
+        # Find the most sensitive layers: keep each group in float by itself.
+        groups = [group for group in np.array_split(self._layers, LAYER_GROUPS) if len(group)]
+        ranked = sorted(
+            (
+                self.quantize(Setting(method, self._target, tuple(map(str, group))))
+                for group in track(groups, "layers in float", len(groups))
+            ),
+            key=lambda result: result.distance,
+        )
+        for count in FLOAT_GROUPS:
+            names = (name for result in ranked[:count] for name in result.setting.float_layers)
+            yield self.quantize(Setting(method, self._target, tuple(names)))
 
-    def quantize(self, setting: Setting) -> Quantized:
-        """Quantises in one way, and measures how far the features move."""
+    def quantize(self, setting: Setting) -> QuantizedNetwork:
+        """Quantize with one setting and measure the change of the features."""
         method, options = METHODS[setting.method]
-        histogram = method is not CalibrationMethod.MinMax
-        pixels = self._calibration[:HISTOGRAMS] if histogram else self._calibration
+        uses_histogram = method is not CalibrationMethod.MinMax
+        pixels = self._calibration[:HISTOGRAM_IMAGES] if uses_histogram else self._calibration
         out = self._folder / "quantized.onnx"
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # it warns of its own internals, and prints
+            warnings.simplefilter("ignore")  # quantize_static warns about its internals and prints
             quantize_static(
                 self._prepared,
                 out,
-                _Reader(pixels),
+                _CalibrationReader(pixels),
                 op_types_to_quantize=list(OPERATORS),
                 per_channel=True,
                 reduce_range=setting.target == "any",
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=list(setting.floats),
+                nodes_to_exclude=list(setting.float_layers),
                 calibrate_method=method,
                 extra_options=options,
                 calibration_cache_path=self._folder / f"{setting.method}.json",
             )
-        model = stamp(onnx.load(out))
-        features = session_features(model.SerializeToString(), self._probes)
-        lengths = np.linalg.norm(self._original, axis=1) + 1e-12
-        distance = float(np.mean(np.linalg.norm(features - self._original, axis=1) / lengths))
-        self._tried.append(asdict(setting) | {"distance": distance})
-        return Quantized(model, setting, distance, ())
+        model = set_versions(onnx.load(out))
+        features = compute_onnx_features(model, self._probes)
+        lengths = np.linalg.norm(self._reference, axis=1) + 1e-12
+        distance = float(np.mean(np.linalg.norm(features - self._reference, axis=1) / lengths))
+        self.trials.append(setting.to_json() | {"distance": distance})
+        return QuantizedNetwork(model, setting, distance)
 
-    def _try(self, setting: Setting) -> Quantized | None:
-        """Quantises in one way, or notes that this way can't be gone with this network."""
+    def _try_quantize(self, setting: Setting) -> QuantizedNetwork | None:
         try:
             return self.quantize(setting)
         except ValueError as error:
             if METHODS[setting.method][0] is CalibrationMethod.MinMax:
                 raise
-            # A histogram has no bins for values that hardly differ.
-            self._tried.append(asdict(setting) | {"failed": str(error)})
+            # The histogram methods fail on activations that hardly vary.
+            self.trials.append(setting.to_json() | {"failed": str(error)})
             return None
-
-    def _told(self, one: Quantized) -> Quantized:
-        return Quantized(one.model, one.setting, one.distance, tuple(self._tried))
 
 
 @contextlib.contextmanager
 def open_quantizer(
-    network: onnx.ModelProto, photos: Photos, target: str, seed: int
+    network: onnx.ModelProto, images: VerificationImages, target: str, seed: int
 ) -> Iterator[Quantizer]:
-    """Makes a `Quantizer` with a folder for its files; raises as it does."""
+    """Create a `Quantizer` with a temporary folder; arguments and errors are those of the class."""
     with tempfile.TemporaryDirectory(prefix="boats-int8-") as folder:
-        yield Quantizer(network, photos, target, seed, Path(folder))
+        yield Quantizer(network, images, target, seed, Path(folder))
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands photos to the calibration one by one."""
+class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]
+    """Input of ONNX Runtime's calibration: one image at a time."""
 
-    def __init__(self, pixels: Sequence[Pixels]) -> None:
-        self._pixels = iter(pixels)
+    def __init__(self, images: Sequence[Pixels]) -> None:
+        self._images = iter(images)
 
     def get_next(self) -> dict[str, Pixels] | None:
-        """Returns the next photo's feeds, or None."""
-        pixels = next(self._pixels, None)
+        """Return the input of the next image, or None at the end."""
+        pixels = next(self._images, None)
         return None if pixels is None else {INPUT: pixels[np.newaxis]}

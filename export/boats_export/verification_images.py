@@ -1,78 +1,90 @@
-"""The photos an export is measured on: real ones with their labels, and hard ones."""
+"""Images that an export is verified on: labeled images of the dataset, and stress inputs."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_data.dataset import digest_images, scan_split
+from boats_data.dataset import LabeledImages, digest_images, scan_split
 from boats_runtime.errors import DataError, ImageError
 from boats_runtime.prefetch import prefetch
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.progress import track
 from boats_train.runs.run import Run
 
-AHEAD = 4
-"""Photos that are decoded before they are asked for."""
+PREFETCH_DEPTH = 4
+"""Images that are decoded ahead."""
 
-HARD = ("black", "white", "noise", "one pixel changed")
+STRESS_INPUTS = ("black", "white", "noise", "one pixel changed")
+"""Inputs in which converters are likely to differ; they have no labels."""
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Photos:
-    """ArrayDataset photos that can be decoded; each pass decodes them anew, so that memory stays flat.
+class VerificationImages:
+    """Labeled images that can be decoded.
+
+    Every iteration decodes them again, so that memory use does not grow with the dataset.
 
     Attributes:
-        preprocessing: Makes the network's input.
-        paths: The files, N of them.
-        targets: Class indices `(N,) int64`.
-        digest: As `digest_images` has it.
-    """  # noqa: E501
+        images: Paths and class indices.
+        preprocessing: Preprocessing of the network's input.
+        digest: Result of `digest_images`.
+    """
 
+    images: LabeledImages
     preprocessing: Preprocessing
-    paths: tuple[Path, ...]
-    targets: NDArray[np.int64]
-    digest: str
+    digest: str = ""
 
     def __iter__(self) -> Iterator[Pixels]:
-        """Yields each photo as `(H, W, 3) uint8`."""
-        return prefetch(self.preprocessing.read, iter(self.paths), AHEAD)
+        """Yield each image as (H, W, 3) uint8."""
+        return prefetch(self.preprocessing.read, iter(self.images.paths), PREFETCH_DEPTH)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images.paths)
 
-    def with_hard(self) -> Iterator[Pixels]:
-        """Yields each photo, and then the `HARD` ones."""
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "VerificationImages":
+        """Return a subset without a digest."""
+        return replace(self, images=_select(self.images, indices), digest="")
+
+    def with_stress_inputs(self, title: str) -> Iterator[Pixels]:
+        """Yield each image and then the `STRESS_INPUTS`.
+
+        Args:
+            title: Title of the progress line.
+        """
+        return track(self._read_all(), title, len(self) + len(STRESS_INPUTS))
+
+    def _read_all(self) -> Iterator[Pixels]:
         yield from self
-        size = (self.preprocessing.height, self.preprocessing.width, 3)
-        yield np.zeros(size, np.uint8)
-        yield np.full(size, 255, np.uint8)
-        yield np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        changed = np.array(self.preprocessing.read(self.paths[0]))
-        changed[size[0] // 2, size[1] // 2] ^= 255
+        shape = (self.preprocessing.height, self.preprocessing.width, 3)
+        yield np.zeros(shape, np.uint8)
+        yield np.full(shape, 255, np.uint8)
+        yield np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        changed = np.array(self.preprocessing.read(self.images.paths[0]))
+        changed[shape[0] // 2, shape[1] // 2] ^= 255
         yield changed
 
 
-def load_verification_images(run: Run, data: Path | None, name: str) -> Photos:
-    """Finds the photos of a split that can be decoded; training has named the others.
+def load_verification_images(run: Run, data: Path | None, split: str) -> VerificationImages:
+    """Find the images of a split that can be decoded. Training has reported the others.
 
     Args:
-        run: Knows its classes, and where its picture set was.
-        data: Where the picture set is now, if it moved.
-        name: `train` or `valid`.
+        run: Run with the classes, and the dataset it was trained on.
+        data: Dataset folder; None for the one of the run.
+        split: `train` or `valid`.
 
     Raises:
-        DataError: There are none, or they are of other classes.
+        DataError: If no image can be decoded, or a class is not known to the run.
     """
-    folder = (data or Path(run.config.data)) / name
+    folder = (data or Path(run.config.data)) / split
     if not folder.is_dir():
-        raise DataError(f"{folder}: no photos to prove the export on; give --data DIR")
-    split = scan_split(folder, run.classes)
+        raise DataError(f"{folder}: no images to verify the export on; give --data DIR")
+    images = scan_split(folder, run.classes)
 
     def digest(path: Path) -> bytes | None:
         try:
@@ -82,15 +94,19 @@ def load_verification_images(run: Run, data: Path | None, name: str) -> Photos:
             return None
         return hashlib.sha256(content).digest()
 
-    found = prefetch(digest, split.paths, AHEAD)
-    digests = list(track(found, f"decode {name}", len(split.paths)))
-    kept = [index for index, one in enumerate(digests) if one is not None]
-    if not kept:
-        raise DataError(f"{folder}: none of its {len(digests)} photos can be read")
-    targets = split.targets[kept]
-    return Photos(
+    results = prefetch(digest, images.paths, PREFETCH_DEPTH)
+    digests = list(track(results, f"decode {split}", len(images.paths)))
+    readable = [index for index, result in enumerate(digests) if result is not None]
+    if not readable:
+        raise DataError(f"{folder}: none of its {len(digests)} images can be read")
+    images = _select(images, readable)
+    readable_digests = [result for result in digests if result is not None]
+    return VerificationImages(
+        images,
         run.preprocessing,
-        tuple(split.paths[index] for index in kept),
-        targets,
-        digest_images([one for one in digests if one is not None], targets, run.classes),
+        digest_images(readable_digests, images.targets, run.classes),
     )
+
+
+def _select(images: LabeledImages, indices: Sequence[int] | NDArray[np.int64]) -> LabeledImages:
+    return LabeledImages(tuple(images.paths[index] for index in indices), images.targets[indices])

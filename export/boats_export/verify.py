@@ -1,45 +1,44 @@
-"""The proof: the exported file against the network and the classifier it was made of."""
+"""Verification of an exported file against the network and the classifier it was made from."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
+import onnx
 import torch
 from numpy.typing import NDArray
 
-from boats_export.verification_images import HARD, Photos, Pixels
-from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
-from boats_runtime.cpu import granted_cpus
+from boats_export.verification_images import STRESS_INPUTS, Pixels, VerificationImages
+from boats_runtime.classifier import FEATURES, INPUT, OUTPUTS, Classifier
 from boats_runtime.errors import CheckError
-from boats_runtime.progress import track
+from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run
 
-BATCHES = (1, 2, 7)
-"""Batch sizes of the proof, in turn: exporters have got single batches right and others wrong."""
+BATCH_SIZES = (1, 2, 7)
+"""Batch sizes of the verification, in turn: exporters have failed for some sizes only."""
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability that is let through."""
+"""Largest allowed difference of a probability."""
 
-EDGE = 1e-4
-"""A pairwise decision this near to zero may fall either way in float32, and its vote with it."""
+TIE_TOLERANCE = 1e-4
+"""Distance from zero within which float32 may change the sign of a pairwise decision: its vote."""
 
-MAX_UNDECIDED = 0.01
-"""Largest share of photos with a vote on the edge that is let through."""
+MAX_TIED_SHARE = 0.01
+"""Largest allowed share of images with a tied vote."""
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What a network and a classifier say of the photos, and then of the hard ones.
+class ReferenceOutputs:
+    """Outputs of a network and a scikit-learn classifier for the images and the stress inputs.
 
     Attributes:
-        features: `(N, D) float32`.
-        probabilities: `(N, K) float64`.
-        labels: Class indices `(N,) int64`.
+        features: (N, D) float32.
+        probabilities: (N, K) float64.
+        labels: (N,) int64, class indices.
     """
 
     features: NDArray[np.float32]
@@ -48,13 +47,13 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What an exported file says of the same photos.
+class FileOutputs:
+    """Outputs of an exported file for the same inputs.
 
     Attributes:
-        names: The class names in the file.
-        probabilities: `(N, K) float32`.
-        labels: Indices into the names `(N,) int64`.
+        names: Class names in the file.
+        probabilities: (N, K) float32.
+        labels: (N,) int64, indices into the names.
     """
 
     names: tuple[str, ...]
@@ -64,121 +63,131 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Parity:
-    """How the exported file compares with what was expected of it.
+    """Comparison of an exported file with the reference outputs.
 
     Attributes:
-        photos: How many were compared, without the hard ones.
-        hard_photos: How many hard ones were.
-        labels_equal: On how many of all both give the same label.
-        largest_difference: Of a probability, over all of them; those undecided left out.
-        undecided: On how many they differ because a vote between two classes was a tie.
+        images: Number of images compared.
+        stress_inputs: Number of stress inputs compared.
+        labels_equal: Number of images and stress inputs with the same label.
+        largest_difference: Largest difference of a probability, except at tied votes.
+        tied_votes: Number of images and stress inputs that differ because a vote between two
+            classes is a tie.
     """
 
-    photos: int
-    hard_photos: int
+    images: int
+    stress_inputs: int
     labels_equal: int
     largest_difference: float
-    undecided: int
+    tied_votes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON values, under the names in the file's provenance."""
+        return {
+            "photos": self.images,
+            "hard_photos": self.stress_inputs,
+            "labels_equal": self.labels_equal,
+            "largest_difference": self.largest_difference,
+            "undecided": self.tied_votes,
+        }
 
 
-def torch_features(run: Run, photos: Photos) -> NDArray[np.float32]:
-    """Runs the run's own network in float32 on the CPU over the photos and the hard ones."""
-    pixels = track(photos.with_hard(), "PyTorch", len(photos) + len(HARD))
+def compute_torch_features(run: Run, images: VerificationImages) -> NDArray[np.float32]:
+    """Run the run's network in float32 on the CPU over the images and the stress inputs."""
     with torch.inference_mode():
-        return np.stack([run.network(torch.tensor(one[np.newaxis])).numpy()[0] for one in pixels])
+        return np.stack(
+            [
+                run.network(torch.tensor(pixels[np.newaxis])).numpy()[0]
+                for pixels in images.with_stress_inputs("PyTorch")
+            ]
+        )
 
 
-def session_features(network: bytes, photos: Iterable[Pixels]) -> NDArray[np.float32]:
-    """Runs a feature network in ONNX Runtime on the CPU, photo by photo: `(N, D) float32`."""
-    session = open_cpu(network)
-    return np.stack([session.run(None, {INPUT: pixels[np.newaxis]})[0][0] for pixels in photos])
+def compute_onnx_features(
+    network: onnx.ModelProto, images: Iterable[Pixels]
+) -> NDArray[np.float32]:
+    """Run an ONNX feature network on the CPU, image by image: (N, D) float32."""
+    session = _open_session(network)
+    return np.stack([session.run(None, {INPUT: pixels[np.newaxis]})[0][0] for pixels in images])
 
 
-def open_cpu(model: bytes) -> Any:
-    """Opens a model that is being made on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = granted_cpus()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def expect(run: Run, features: NDArray[np.float32]) -> Expected:
-    """Asks the run's classifier, in scikit-learn's float64, about features."""
+def compute_reference_outputs(run: Run, features: NDArray[np.float32]) -> ReferenceOutputs:
+    """Run the run's classifier, in scikit-learn's float64, on features."""
     probabilities = np.asarray(run.estimator.predict_proba(features), dtype=np.float64)
-    return Expected(features, probabilities, np.asarray(run.estimator.predict(features)))
+    return ReferenceOutputs(features, probabilities, np.asarray(run.estimator.predict(features)))
 
 
-def run_file(model: Path, photos: Photos) -> Outputs:
-    """Runs an exported file on the CPU, in batches of 1, 2 and 7, over photos and hard ones.
+def run_file(model: Path, images: VerificationImages) -> FileOutputs:
+    """Run an exported file on the CPU over the images and the stress inputs.
 
-    The photos are preprocessed as the file itself says.
+    The batch sizes are `BATCH_SIZES` in turn, and the preprocessing is that of the file.
     """
     classifier = Classifier(model, "cpu")
-    photos = replace(photos, preprocessing=classifier.metadata.preprocessing)
-    pixels = track(photos.with_hard(), "the file", len(photos) + len(HARD))
-    answers = [classifier.run(batch) for batch in _batches(pixels)]
-    probabilities, labels = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return Outputs(classifier.metadata.labels, probabilities, labels)
+    images = replace(images, preprocessing=classifier.metadata.preprocessing)
+    batches = _make_batches(images.with_stress_inputs("exported file"))
+    results = [classifier.run(batch) for batch in batches]
+    probabilities, labels = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    return FileOutputs(classifier.metadata.labels, probabilities, labels)
 
 
-def run_head(head: bytes, features: NDArray[np.float32], names: tuple[str, ...]) -> Outputs:
-    """Runs a classifier's graph alone, on ready features."""
-    probabilities, labels = open_cpu(head).run(list(OUTPUTS), {"features": features})
-    return Outputs(names, probabilities, labels)
+def run_classifier_graph(
+    classifier_graph: onnx.ModelProto, features: NDArray[np.float32], names: tuple[str, ...]
+) -> FileOutputs:
+    """Run the ONNX graph of a classifier on features."""
+    session = _open_session(classifier_graph)
+    probabilities, labels = session.run(list(OUTPUTS), {FEATURES: features})
+    return FileOutputs(names, probabilities, labels)
 
 
-def compare(run: Run, expected: Expected, outputs: Outputs) -> Parity:
-    """Compares a file with what was expected of it.
+def compare_outputs(run: Run, reference: ReferenceOutputs, outputs: FileOutputs) -> Parity:
+    """Compare the outputs of a file with the reference outputs.
 
-    Photos on which a vote between two classes was a tie within `EDGE` are counted apart where they
-    differ: which way it falls is decided by rounding, in either implementation.
+    Differing images with a vote between two classes that is a tie within `TIE_TOLERANCE` are
+    counted separately: rounding decides such a vote in either implementation.
     """
-    pairs = zip(outputs.labels, expected.labels, strict=True)
-    equal = np.array([outputs.names[mine] == run.classes[its] for mine, its in pairs])
-    differences = np.max(np.abs(outputs.probabilities - expected.probabilities), axis=1)
-    # Written so that a NaN is a breach too.
-    breaches = ~(equal & (differences <= TOLERANCE))
-    undecided = np.zeros_like(breaches)
+    pairs = zip(outputs.labels, reference.labels, strict=True)
+    equal = np.array([outputs.names[label] == run.classes[target] for label, target in pairs])
+    differences = np.max(np.abs(outputs.probabilities - reference.probabilities), axis=1)
+    breaches = ~(equal & (differences <= TOLERANCE))  # NaN is a breach too
+    tied = np.zeros_like(breaches)
     if breaches.any() and isinstance(run.estimator, CalibratedSVC) and len(run.classes) > 2:
-        near = run.estimator.vote_margin(expected.features[breaches]) < EDGE
-        undecided[np.flatnonzero(breaches)[near]] = True
-        undecided &= np.isfinite(differences)
+        margins = run.estimator.vote_margin(reference.features[breaches])
+        tied[np.flatnonzero(breaches)[margins < TIE_TOLERANCE]] = True
+        tied &= np.isfinite(differences)
     return Parity(
-        photos=len(equal) - len(HARD),
-        hard_photos=len(HARD),
+        images=len(equal) - len(STRESS_INPUTS),
+        stress_inputs=len(STRESS_INPUTS),
         labels_equal=int(equal.sum()),
-        largest_difference=float(np.max(differences, where=~undecided, initial=0.0)),
-        undecided=int(undecided.sum()),
+        largest_difference=float(np.max(differences, where=~tied, initial=0.0)),
+        tied_votes=int(tied.sum()),
     )
 
 
 def require_parity(parity: Parity) -> None:
-    """Lets an export through only if it does what it was made of does.
+    """Check that a file gives the reference outputs.
 
     Raises:
-        CheckError: A label differs, or a probability by more than the tolerance, and no tie between
-            two classes explains it.
+        CheckError: If a label differs, or a probability by more than `TOLERANCE`, and no tied vote
+            explains it.
     """
-    total = parity.photos + parity.hard_photos
-    # Written so that a NaN is a breach too.
-    same = total - parity.labels_equal <= parity.undecided <= max(1, MAX_UNDECIDED * total)
-    if not (same and parity.largest_difference <= TOLERANCE):
+    total = parity.images + parity.stress_inputs
+    different = total - parity.labels_equal
+    same_labels = different <= parity.tied_votes <= max(1, MAX_TIED_SHARE * total)
+    if not (same_labels and parity.largest_difference <= TOLERANCE):  # NaN is refused too
         raise CheckError(
-            f"the exported file differs from the run: {total - parity.labels_equal} of "
-            f"{total} labels, probabilities by up to {parity.largest_difference:.1e} "
-            f"(allowed {TOLERANCE:.0e}); no file was written"
+            f"the exported file differs from the run: {different} of {total} labels, probabilities "
+            f"by up to {parity.largest_difference:.1e} (allowed {TOLERANCE:.0e}); "
+            "no file was written"
         )
 
 
-def _batches(photos: Iterable[Pixels]) -> Iterator[Pixels]:
-    """Yields `(N, H, W, 3) uint8` with N in turn 1, 2 and 7; the last may be smaller."""
-    sizes = cycle(BATCHES)
-    size = next(sizes)
-    batch: list[Pixels] = []
-    for pixels in photos:
-        batch.append(pixels)
-        if len(batch) == size:
-            yield np.stack(batch)
-            batch, size = [], next(sizes)
-    if batch:
+def _open_session(model: onnx.ModelProto) -> Any:
+    return open_session(model.SerializeToString(), "cpu", Threads(spin=True)).session
+
+
+def _make_batches(images: Iterable[Pixels]) -> Iterator[Pixels]:
+    iterator = iter(images)
+    for size in cycle(BATCH_SIZES):
+        batch = list(islice(iterator, size))
+        if not batch:
+            return
         yield np.stack(batch)

@@ -1,24 +1,41 @@
-"""Files that are whole or not there."""
+"""Files that are written completely or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from boats_runtime.errors import OutputError
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file so that a kill leaves the old one or the new one.
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield an empty file next to a path, and move it to the path at the end of the block.
+
+    If the block raises an exception or the process is killed, a file at the path stays unchanged.
 
     Raises:
-        OutputError: The place can't be written, or the disk is full.
+        OutputError: If the file cannot be written, or an `OSError` ends the block.
     """
     scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with scratch.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
+        scratch.touch()
+        try:
+            yield scratch
+            with scratch.open("r+b") as stream:
+                os.fsync(stream.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise OutputError(f"{path}: can't be written: {error.strerror}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that an interruption leaves the old file or the new one.
+
+    Raises:
+        OutputError: If the file cannot be written, for example because the disk is full.
+    """
+    with atomic_path(path) as scratch:
+        scratch.write_bytes(content)
