@@ -1,4 +1,4 @@
-"""The three commands as a customer types them, in one folder."""
+"""Train, export and predict in one folder, with the commands as a user types them."""
 
 import json
 import shutil
@@ -10,13 +10,13 @@ import pytest
 
 from support.process import CommandResult, run_command
 
-# The tests reach no network: ImageNet's weights can't be downloaded.
+# Tests do not download the ImageNet weights.
 RANDOM_WEIGHTS = {"BOATS_TRAIN_WEIGHTS": "none"}
 
 
 @pytest.fixture
 def folder(dataset_folder: Path, tmp_path: Path) -> Path:
-    """A customer's folder: `data` with few photos of each class, and a photo beside it."""
+    """A folder with an image and, in `data`, a few images of each class."""
     for split, count in (("train", 3), ("valid", 1)):
         for source in sorted((dataset_folder / split).iterdir()):
             target = tmp_path / "data" / split / source.name
@@ -27,157 +27,158 @@ def folder(dataset_folder: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def succeed(result: CommandResult) -> str:
-    """Checks that a command succeeded without a traceback or a warning, returns its output."""
+def check_output(result: CommandResult) -> str:
+    """Check that a command succeeded without a warning and return its output."""
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     assert "Warning" not in result.stderr
     return result.stdout
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def read_proof(model: Path) -> dict[str, Any]:
+    """Return the export proof in the metadata of a model."""
+    from boats_runtime.classifier import Classifier
+
+    return Classifier(model, "cpu").metadata.provenance["proof"]
+
+
 def test_commands__train_export_predict(folder: Path) -> None:
-    trained = succeed(run_command("boats-train", cwd=folder, env=RANDOM_WEIGHTS))
+    trained = check_output(run_command("boats-train", cwd=folder, env=RANDOM_WEIGHTS))
     assert "accuracy" in trained
-    config = json.loads((folder / "runs" / "latest" / "config.json").read_text())
+    config = read_json(folder / "runs" / "latest" / "config.json")
     assert config["classes"] == ["barca lunga", "gòndola", "topa"]
     settings = config["config"]
     assert (settings["model"], settings["backbone"]) == ("svm", "resnet50")
     assert (settings["height"], settings["width"]) == (240, 800)
     assert settings["weights"] == "none"
 
-    exported = succeed(run_command("boats-export", "--format", "onnx", cwd=folder))
+    exported = check_output(run_command("boats-export", "--format", "onnx", cwd=folder))
     assert exported.startswith("boats.onnx: ")
 
-    predicted = succeed(run_command("boats-predict", "image.jpg", cwd=folder))
+    predicted = check_output(run_command("boats-predict", "image.jpg", cwd=folder))
     name, *label, score = predicted.split()
     assert name == "image.jpg"
     assert " ".join(label).removeprefix("unknown: ") in config["classes"]
     assert 0 < float(score) <= 1
 
 
+# --- real images
+
+
 @pytest.fixture(scope="module")
-def real_run(
-    boats_data: Path,
-    boats_weights: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+def training_options(boats_data: Path, boats_weights: Path) -> tuple[object, ...]:
+    """Options of `boats-train` for the real images and weights."""
+    weights = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
+    return ("--data", boats_data.resolve(), *weights)
+
+
+@pytest.fixture(scope="module")
+def real_folder(
+    training_options: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with a run on the real photos."""
+    """A folder with a run trained on the real images."""
     folder = tmp_path_factory.mktemp("real")
-    options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
-    succeed(run_command("boats-train", "--data", boats_data.resolve(), *options, cwd=folder))
+    check_output(run_command("boats-train", *training_options, cwd=folder))
     return folder
 
 
-def test_commands__real_photos(boats_data: Path, real_run: Path) -> None:
-    """The must-hold: accurate on real boats, and the file does what scikit-learn does."""
-    data, folder = boats_data.resolve(), real_run
-    metrics = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+def test_commands__accuracy_and_parity_on_real_images(boats_data: Path, real_folder: Path) -> None:
+    folder, valid = real_folder, boats_data.resolve() / "valid"
+    metrics = read_json(folder / "runs" / "latest" / "metrics.json")
     assert metrics["splits"]["valid"]["accuracy"] >= 0.925
     held_out = metrics["cross_validation_with_valid"]
     assert held_out["kind"] == "leave-one-group-out"
     assert held_out["mean_accuracy"] >= 0.885
 
-    succeed(run_command("boats-export", "--format", "onnx", cwd=folder))
-    photos = sorted((data / "valid").glob("*/*.jpg"))
-    assert len(photos) == metrics["splits"]["valid"]["photos"]
-    # The must-hold of boats-evaluate: what training recorded, on the shipped file.
+    check_output(run_command("boats-export", "--format", "onnx", cwd=folder))
     options = ("--json", "--report", "report.html")
-    judged = run_command("boats-evaluate", "boats.onnx", data / "valid", *options, cwd=folder)
-    assert json.loads(succeed(judged))["files"][0]["metrics"] == metrics["splits"]["valid"]
+    evaluated = run_command("boats-evaluate", "boats.onnx", valid, *options, cwd=folder)
+    file_metrics = json.loads(check_output(evaluated))["files"][0]["metrics"]
+    assert file_metrics == metrics["splits"]["valid"]
     assert (folder / "report.html").stat().st_size < 5e6
 
-    output = succeed(run_command("boats-predict", "--json", "--top", 99, *photos, cwd=folder))
-    predictions = json.loads(output)["predictions"]
-    right = [
-        item["label"] == photo.parent.name for item, photo in zip(predictions, photos, strict=True)
-    ]
-    assert np.mean(right) >= 0.85
+    paths = sorted(valid.glob("*/*.jpg"))
+    assert len(paths) == metrics["splits"]["valid"]["photos"]
+    predicted = run_command("boats-predict", "--json", "--top", 99, *paths, cwd=folder)
+    predictions = json.loads(check_output(predicted))["predictions"]
+    labels = [prediction["label"] for prediction in predictions]
+    assert (
+        np.mean([label == path.parent.name for label, path in zip(labels, paths, strict=True)])
+        >= 0.85
+    )
 
-    expected_labels, expected = _scikit_learn_on(folder / "runs" / "latest", photos)
-    assert [item["label"] for item in predictions] == expected_labels
-    scores = [{score["label"]: score["score"] for score in item["top"]} for item in predictions]
+    expected_labels, expected = predict_with_sklearn(folder / "runs" / "latest", paths)
+    assert labels == expected_labels
     differences = [
-        abs(score - wanted[label])
-        for given, wanted in zip(scores, expected, strict=True)
-        for label, score in given.items()
+        abs(score["score"] - probabilities[score["label"]])
+        for prediction, probabilities in zip(predictions, expected, strict=True)
+        for score in prediction["top"]
     ]
-    assert len(differences) == len(photos) * len(expected[0])
+    assert len(differences) == len(paths) * len(expected[0])
     assert max(differences) <= 1e-4
 
-    parity = _proof_in(folder / "boats.onnx")
-    assert parity["photos"] == len(photos)
-    assert parity["labels_equal"] == len(photos) + parity["hard_photos"]
-    assert parity["largest_difference"] <= 1e-4
+    proof = read_proof(folder / "boats.onnx")
+    assert proof["photos"] == len(paths)
+    assert proof["labels_equal"] == len(paths) + proof["hard_photos"]
+    assert proof["largest_difference"] <= 1e-4
 
 
-def test_commands__real_photos_in_int8(
-    boats_data: Path, boats_weights: Path, real_run: Path
+def test_commands__int8_keeps_the_accuracy_on_real_images(
+    boats_data: Path, training_options: tuple[object, ...], real_folder: Path
 ) -> None:
-    """The must-hold: nothing lost of the accuracy, and a small file.
-
-    All valid photos, but at most 40 a class to learn from: every one of those goes through the
-    quantised network twice, which takes minutes for all of them.
-    """
-    data = real_run / "few"
+    # The quantized network processes all training images twice: 40 per class take seconds.
+    data = real_folder / "small-data"
     for folder in sorted((boats_data / "train").iterdir()):
         (data / "train" / folder.name).mkdir(parents=True)
-        for photo in sorted(folder.iterdir())[::-1][:40]:
-            (data / "train" / folder.name / photo.name).symlink_to(photo.resolve())
+        for path in sorted(folder.iterdir())[::-1][:40]:
+            (data / "train" / folder.name / path.name).symlink_to(path.resolve())
     (data / "valid").symlink_to((boats_data / "valid").resolve())
-    options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
-    runs = real_run / "few-runs"
-    succeed(run_command("boats-train", "--data", data, *options, "--out", runs, cwd=real_run))
+    runs = real_folder / "small-runs"
+    options = (*training_options, "--data", data, "--out", runs)
+    check_output(run_command("boats-train", *options, cwd=real_folder))
     export = ("--format", "onnx", "--precision", "int8", "--out", "int8.onnx")
-    succeed(run_command("boats-export", runs / "latest", *export, cwd=real_run))
-    assert (real_run / "int8.onnx").stat().st_size < 8e6
-    proof = _proof_in(real_run / "int8.onnx")
+    check_output(run_command("boats-export", runs / "latest", *export, cwd=real_folder))
+    assert (real_folder / "int8.onnx").stat().st_size < 8e6
+    proof = read_proof(real_folder / "int8.onnx")
     assert proof["after"]["accuracy"] >= proof["before"]["accuracy"] - 0.005
     assert proof["after"]["macro_f1"] >= proof["before"]["macro_f1"] - 0.01
     assert set(proof["without_refit"]) == {"accuracy", "macro_f1", "recall"}
-    inspected = succeed(run_command("boats-export", "inspect", "int8.onnx", cwd=real_run))
-    assert "unchanged since its export" in inspected
 
 
-def test_commands__learning_rates_keep_the_reports_order(
-    boats_data: Path, boats_weights: Path, real_run: Path
+def test_commands__lower_learning_rates_fit_real_images_less(
+    training_options: tuple[object, ...], real_folder: Path
 ) -> None:
-    """The must-hold: on the train photos, 1e-2 is above 1e-4, and that above 1e-6."""
-    options = ("--backbone", "mobilenet_v2", "--weights", boats_weights.resolve())
     accuracies = []
-    for rate in ("1e-2", "1e-4", "1e-6"):
-        runs = real_run / rate
-        head = ("--model", "finetune", "--lr", rate, "--out", runs)
-        succeed(
-            run_command(
-                "boats-train", "--data", boats_data.resolve(), *options, *head, cwd=real_run
-            )
-        )
-        metrics = json.loads((runs / "latest" / "metrics.json").read_text())
+    for learning_rate in ("1e-2", "1e-4", "1e-6"):
+        runs = real_folder / learning_rate
+        options = ("--model", "finetune", "--lr", learning_rate, "--out", runs)
+        check_output(run_command("boats-train", *training_options, *options, cwd=real_folder))
+        metrics = read_json(runs / "latest" / "metrics.json")
         accuracies.append(metrics["splits"]["train"]["accuracy"])
     assert accuracies == sorted(accuracies, reverse=True)
     assert len(set(accuracies)) == 3
 
 
-def _scikit_learn_on(folder: Path, photos: list[Path]) -> tuple[list[str], list[dict[str, float]]]:
-    """Returns the labels and the probabilities that a run itself gives, without ONNX."""
+def predict_with_sklearn(
+    run_folder: Path, paths: list[Path]
+) -> tuple[list[str], list[dict[str, float]]]:
+    """Return labels and probabilities by label from PyTorch and scikit-learn."""
     import torch
 
     from boats_runtime.preprocessing import decode
     from boats_train.runs.run import load_run
 
-    run = load_run(folder)
+    run = load_run(run_folder)
     rows = []
     with torch.inference_mode():
-        for photo in photos:
-            pixels = np.stack([run.preprocessing.apply(decode(photo))])
+        for path in paths:
+            pixels = run.preprocessing.apply(decode(path))[np.newaxis]
             rows.append(run.network(torch.from_numpy(pixels)).numpy())
     features = np.concatenate(rows)
     labels = [run.classes[index] for index in run.estimator.predict(features)]
     probabilities = run.estimator.predict_proba(features).tolist()
     return labels, [dict(zip(run.classes, row, strict=True)) for row in probabilities]
-
-
-def _proof_in(model: Path) -> dict[str, Any]:
-    from boats_runtime.classifier import Classifier
-
-    return Classifier(model, "cpu").metadata.provenance["proof"]

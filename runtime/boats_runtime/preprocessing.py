@@ -204,7 +204,7 @@ def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except OSError as error:
-        raise ImageError(f"can't be read: {error.strerror or _one_line(error)}") from error
+        raise ImageError(f"cannot be read: {error.strerror or _one_line(error)}") from error
     except _DAMAGE as error:
         raise ImageError(f"broken image: {_one_line(error)}") from error
 

@@ -292,7 +292,7 @@ def test_decode__missing_file(tmp_path: Path) -> None:
 
 
 def test_decode__folder(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="can't be read: "):
+    with pytest.raises(ImageError, match="cannot be read: "):
         decode(tmp_path)
 
 
