@@ -1,1 +1,1 @@
-"""Judging an exported file on labelled photos: what it gets right, and what it gets wrong."""
+"""Evaluation of an exported model on labeled images: metrics, report page, deployment gate."""

@@ -1,7 +1,6 @@
-"""`boats-evaluate FILE DIR`: what an exported file gets right and wrong on labelled photos."""
+"""Command `boats-evaluate`: evaluate an exported model on labeled images."""
 
 import json
-import sys  # noqa: F401
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,8 +10,7 @@ from boats_runtime.cli.app import create_app, create_log, require_extra, run_app
 from boats_runtime.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from boats_evaluate.evaluation import Evaluation
-    from boats_evaluate.gate import Verdict
+    from boats_evaluate.evaluation import Reference
     from boats_runtime.classifier import Classifier
 
 COMMAND = "boats-evaluate"
@@ -24,170 +22,163 @@ log = create_log(COMMAND)
 
 @app.command()
 def evaluate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of boats-export.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model exported by boats-export.")],
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of photos for each class.")
+        Path, typer.Argument(metavar="DIR", help="Folder with one subfolder of images per class.")
     ],
     compare: Annotated[
-        list[Path] | None, typer.Option(help="Another file beside it; may be given again.")
+        list[Path] | None, typer.Option(help="Another model to compare with FILE; repeatable.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page to look at.")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", envvar="BOATS_EVALUATE_JSON", help="Print one JSON object.")
     ] = False,
     groups: Annotated[
         str | None,
         typer.Option(
-            help="Regular expression on file names: what belongs together.",
+            help="Regular expression that reads the group of an image from its file name.",
             show_default="a leading date",
         ),
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Scores under it are called unknown.", show_default="each file's"
+            min=0,
+            max=1,
+            help="Scores below it are reported as unknown.",
+            show_default="stored in each file",
         ),
     ] = None,
     provider: Annotated[
         str,
-        typer.Option(help="auto, cpu, cuda, tensorrt, ...; an explicit one never falls back."),
+        typer.Option(help="auto, cpu, cuda, tensorrt, ...; only auto can fall back."),
     ] = "auto",
     gate: Annotated[
         Path | None,
-        typer.Option(help="An earlier --json: exit with 5 if FILE is worse, beyond the noise."),
+        typer.Option(
+            help="Baseline, an earlier --json output: exit with 5 if FILE is significantly worse."
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=100,
-            help="--gate: points of accuracy that may be lost; of macro-F1, twice as many.",
+            help="With --gate: allowed drop of accuracy in percentage points; twice as much for "
+            "macro-F1.",
             show_default="0.5",
         ),
     ] = None,
     significance: Annotated[
         float | None,
         typer.Option(
-            min=0.0001, max=0.5, help="--gate: what is under it is no noise.", show_default="0.05"
+            min=0.0001,
+            max=0.5,
+            help="With --gate: significance level of the tests.",
+            show_default="0.05",
         ),
     ] = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=ACCURACY", help="A number to show beside it; may be given again."
+            metavar="NAME=ACCURACY", help="Accuracy reported elsewhere, to show; repeatable."
         ),
     ] = None,
     explain: Annotated[
-        int, typer.Option(min=0, max=200, help="--report: mistakes that are shown large.")
+        int, typer.Option(min=0, max=200, help="With --report: number of mistakes to explain.")
     ] = 24,
 ) -> None:
-    """Judge an exported file on labelled photos, as it ships."""
+    """Evaluate an exported model on labeled images."""
     require_extra(COMMAND, "evaluate", MODULES)
     if gate is None and (max_drop is not None or significance is not None):
-        raise UsageError("--max-drop and --significance are for --gate")
+        raise UsageError("--max-drop and --significance require --gate")
     paths = [file, *(compare or [])]
     if report is not None:
-        check_place(report, [*paths, *([gate] if gate else [])])
+        check_report_path(report, [*paths, *([gate] if gate else [])])
     references = [parse_reference(text) for text in reference or []]
-    from boats_evaluate.evaluation import evaluate as evaluate_files
-    from boats_evaluate.gate import MAX_DROP, SIGNIFICANCE, hold_against, require_passed
-    from boats_evaluate.predictions import open_files
-    from boats_evaluate.results import read_baseline
+    from boats_evaluate import evaluation, results, terminal
+    from boats_evaluate.gate import MAX_DROP, SIGNIFICANCE, compare_to_baseline, require_passed
 
-    baseline = read_baseline(gate) if gate else None
-    classifiers = open_files(paths, provider)
-    if provider == "auto":
-        log(f"on {classifiers[0].provider}: {classifiers[0].selection_reason}")
-    for path, classifier in zip(paths, classifiers, strict=True):
-        if classifier.caution:
-            log(f"{path}: {classifier.caution}")
-    files = list(zip(paths, classifiers, strict=True))
-    evaluation = evaluate_files(files, folder, groups, threshold)
-    verdict = None
-    level = SIGNIFICANCE if significance is None else significance
+    baseline = results.read_baseline(gate) if gate else None
+    files = _open_files(paths, provider)
+    evaluated = evaluation.evaluate(files, folder, groups, threshold)
+    gate_result = None
     if baseline:
-        drop = MAX_DROP if max_drop is None else max_drop
-        verdict = hold_against(evaluation, baseline, drop, level)
-    # Before the results: whoever reads them may stop reading, as `head` does.
+        gate_result = compare_to_baseline(
+            evaluated,
+            baseline,
+            MAX_DROP if max_drop is None else max_drop,
+            SIGNIFICANCE if significance is None else significance,
+        )
+    # Write the report first: the reader of standard output may close it early, as `head` does.
     if report is not None:
-        write_report(report, evaluation, classifiers[0], references, explain)
-    print_results(evaluation, verdict, references, as_json)
-    if verdict:
-        require_passed(verdict, level)
-    if evaluation.unreadable:
-        failed = len(evaluation.unreadable)
-        every = failed + len(evaluation.photos) + len(evaluation.strangers)
-        raise ImageError(f"{failed} of {every} photos could not be read")
+        from boats_evaluate.report import make_report
+        from boats_runtime.files import write_atomic
+
+        # File names can contain bytes that are not text.
+        page = make_report(evaluated, files[0][1], references, explain)
+        content = page.encode(errors="backslashreplace")
+        write_atomic(report, content)
+        log(f"report: {report}, {len(content) / 1e6:.1f} MB")
+    if as_json:
+        gate_json = gate_result.to_json() if gate_result else None
+        typer.echo(json.dumps(results.to_json(evaluated, gate_json), indent=1))
+    else:
+        for line in terminal.format_evaluation(evaluated, references):
+            typer.echo(line)
+        for line in terminal.format_gate(gate_result) if gate_result else ():
+            typer.echo(line)
+    if gate_result:
+        require_passed(gate_result)
+    if evaluated.unreadable:
+        failed = len(evaluated.unreadable)
+        total = failed + len(evaluated.images) + len(evaluated.unknown_images)
+        raise ImageError(f"{failed} of {total} images cannot be read")
 
 
-def check_place(report: Path, others: list[Path]) -> None:
-    """Checks that the page can be written without covering what is read.
+def check_report_path(report: Path, inputs: list[Path]) -> None:
+    """Check that the report can be written and does not replace an input.
 
     Raises:
-        UsageError: It can't.
+        UsageError: If the folder does not exist, or the path is a folder or an input.
     """
     if not report.parent.is_dir() or report.is_dir():
-        raise UsageError(f"--report {report}: must be a file in a folder that exists")
-    if report.exists() and any(path.exists() and report.samefile(path) for path in others):
-        raise UsageError(f"--report {report}: is read by this very call; name another file")
+        raise UsageError(f"--report {report}: must be a file in an existing folder")
+    if report.exists() and any(path.exists() and report.samefile(path) for path in inputs):
+        raise UsageError(f"--report {report}: is an input of this command; give another path")
 
 
-def parse_reference(text: str) -> tuple[str, float]:
-    """Reads `--reference NAME=ACCURACY`.
+def parse_reference(text: str) -> "Reference":
+    """Parse `--reference NAME=ACCURACY`.
 
     Raises:
-        UsageError: It is not a name and a number from 0 to 1.
+        UsageError: If the text is not a name and a number from 0 to 1.
     """
+    from boats_evaluate.evaluation import Reference
+
     name, _, value = text.rpartition("=")
     try:
         accuracy = float(value)
     except ValueError:
         accuracy = -1
     if not name.strip() or not 0 <= accuracy <= 1:
-        raise UsageError(f"--reference {text}: must be NAME=ACCURACY, as 'report SVM=0.872'")
-    return name.strip(), accuracy
+        raise UsageError(f"--reference {text}: must be NAME=ACCURACY, such as 'report SVM=0.872'")
+    return Reference(name.strip(), accuracy)
 
 
-def print_results(
-    evaluation: "Evaluation",
-    verdict: "Verdict | None",
-    references: list[tuple[str, float]],
-    as_json: bool,
-) -> None:
-    """Prints what was measured and what the gate found."""
-    from boats_evaluate.results import to_json
-    from boats_evaluate.terminal import gate_lines, to_lines
+def _open_files(paths: list[Path], provider: str) -> list[tuple[Path, "Classifier"]]:
+    from boats_evaluate.predictions import open_classifiers
 
-    if as_json:
-        whole = to_json(evaluation, verdict.to_json() if verdict else None)
-        typer.echo(json.dumps(whole, indent=1))
-        return
-    for line in to_lines(evaluation, references):
-        typer.echo(line)
-    if verdict:
-        typer.echo("")
-        for line in gate_lines(verdict):
-            typer.echo(line)
-
-
-def write_report(
-    place: Path,
-    evaluation: "Evaluation",
-    classifier: "Classifier",
-    references: list[tuple[str, float]],
-    explain: int,
-) -> None:
-    """Writes the page, and says so."""
-    from boats_evaluate.report import make_report
-    from boats_runtime.files import write_atomic
-
-    page = make_report(evaluation, classifier, references, explain)
-    # A file's name need not be text.
-    content = page.encode(errors="backslashreplace")
-    write_atomic(place, content)
-    log(f"report: {place}, {len(content) / 1e6:.1f} MB")
+    files = list(zip(paths, open_classifiers(paths, provider), strict=True))
+    if provider == "auto":
+        classifier = files[0][1]
+        log(f"on {classifier.provider}: {classifier.selection_reason}")
+    for path, classifier in files:
+        if classifier.compatibility_warning:
+            log(f"{path}: {classifier.compatibility_warning}")
+    return files
 
 
 def main() -> NoReturn:
-    """Runs `boats-evaluate`."""
+    """Run `boats-evaluate`."""
     run_app(app, COMMAND)

@@ -1,37 +1,51 @@
-"""From files and labelled photos to everything that is told about them."""
+"""Evaluation of one or more model files on a folder of labeled images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from boats_data.groups import find_groups
-from boats_evaluate.file_metrics import Groups, Measures, measure_answers, measure_groups
-from boats_evaluate.labeled_images import Photo, find_images
-from boats_evaluate.predictions import Answers, Judged, judge
-from boats_metrics.paired import McNemarResult, PairedDifference, bootstrap_difference, mcnemar_test
+from boats_evaluate.file_metrics import (
+    FileMetrics,
+    Groups,
+    UnknownClass,
+    compute_file_metrics,
+    compute_group_metrics,
+    summarize_unknown_classes,
+)
+from boats_evaluate.labeled_images import LabeledImage, find_images
+from boats_evaluate.predictions import Predictions, predict_all
+from boats_metrics.paired import PairedComparison, compare_paired
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError
 
 
+class Reference(NamedTuple):
+    """Accuracy of another model on other images, shown for comparison."""
+
+    name: str
+    accuracy: float
+
+
 @dataclass(frozen=True)
 class FileResult:
-    """How one file did.
+    """Results of one model file.
 
     Attributes:
-        name: As it was given.
-        size: In bytes.
-        digest: Of the file, as `boats-export inspect` prints it.
-        provider: That ran it.
-        precision: `fp32`, `fp16` or `int8`; empty where the file doesn't say.
-        threshold: Scores under it are called unknown, 0 to 1.
-        answers: On the photos of known classes.
-        measures: What was counted.
-        stranger_answers: On the photos of unknown classes.
-        pairing: Against the first file; None for itself.
-        change: Against the first file; None for itself.
+        name: Path as given by the user.
+        size: Size in bytes.
+        digest: Digest of the model, as printed by `boats-export inspect`.
+        provider: Provider that ran the model.
+        precision: `fp32`, `fp16` or `int8`; empty if the file does not record it.
+        threshold: Smallest score that is not reported as unknown, 0 to 1.
+        predictions: Predictions for the images of known classes.
+        metrics: Metrics of these predictions.
+        unknown_classes: Predictions for images of classes that the model does not have.
+        comparison: Comparison with the first file; None for the first file.
     """
 
     name: str
@@ -40,48 +54,47 @@ class FileResult:
     provider: str
     precision: str
     threshold: float
-    answers: Answers
-    measures: Measures
-    stranger_answers: Answers
-    pairing: McNemarResult | None = None
-    change: PairedDifference | None = None
+    predictions: Predictions
+    metrics: FileMetrics
+    unknown_classes: tuple[UnknownClass, ...] = ()
+    comparison: PairedComparison | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the files said of a folder of labelled photos.
+    """Results of model files on a folder of labeled images.
 
     Attributes:
-        folder: That was judged on.
-        labels: The K classes that the files know.
-        photos: Readable ones of those classes, N of them.
-        digests: The SHA-256 of each one's file.
-        targets: Their class indices `(N,) int64`.
-        files: Each file's result; the first is the one that is judged.
-        groups: Of the first file, by group of photos; None without groups.
-        strangers: Readable photos of classes that the files don't know.
-        unreadable: Names of the other photos, and why each can't be read.
+        folder: Folder of the images.
+        labels: K class names of the models.
+        images: N readable images of these classes.
+        digests: SHA-256 of the file of each image.
+        targets: (N,) int64, true class indices.
+        files: Results of each file; the first one is the evaluated file.
+        groups: Metrics of the first file by group of images; None without groups.
+        unknown_images: Readable images of classes that the models do not have.
+        unreadable: Names of the other images, each with an error message.
     """
 
     folder: Path
     labels: tuple[str, ...]
-    photos: tuple[Photo, ...]
+    images: tuple[LabeledImage, ...]
     digests: tuple[bytes, ...]
     targets: NDArray[np.int64]
     files: tuple[FileResult, ...]
-    groups: Groups | None
-    strangers: tuple[Photo, ...]
-    unreadable: tuple[tuple[str, str], ...]
+    groups: Groups | None = None
+    unknown_images: tuple[LabeledImage, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
 
     @property
     def main(self) -> FileResult:
-        """The file that is judged."""
+        """Results of the evaluated file."""
         return self.files[0]
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Whether the judged file has each photo right `(N,) bool`."""
-        return np.equal(self.main.answers.predicted, self.targets)
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) bool, whether each prediction of the evaluated file is correct."""
+        return np.equal(self.main.predictions.predicted, self.targets)
 
 
 def evaluate(
@@ -90,71 +103,66 @@ def evaluate(
     groups: str | None = None,
     threshold: float | None = None,
 ) -> Evaluation:
-    """Judges files on a folder of labelled photos.
+    """Evaluate model files on a folder of labeled images.
 
     Args:
-        files: Each one's path and the open file; the first is judged, the others beside it.
-        folder: Holds a folder of photos for each class.
-        groups: As `boats_train.svm.folds.find_groups` takes it.
-        threshold: Scores under it are called unknown, 0 to 1; None for each file's own.
+        files: Path and classifier of each file; the others are compared with the first one.
+        folder: Folder with one subfolder per class.
+        groups: Pattern of the group names, as in `boats_data.groups.find_groups`.
+        threshold: Smallest score that is not reported as unknown, 0 to 1; None for the threshold
+            stored in each file.
 
     Raises:
-        UsageError: The folder is a whole picture set, or the groups don't fit its file names.
-        DataError: There are no photos to judge on.
+        UsageError: If the folder is a whole dataset, or the pattern does not match a file name.
+        DataError: If no image of a known class can be read.
     """
-    classifiers = [classifier for _, classifier in files]
-    labels = classifiers[0].metadata.labels
+    labels = files[0][1].metadata.labels
     found = find_images(folder, labels)
-    # Groups that don't fit are told before the photos are judged.
-    find_groups([photo.path for photo in found if photo.label in labels], groups)
-    judged = judge(classifiers, found)
-    known = np.array([photo.label in labels for photo in judged.photos])
-    if not known.any():
-        raise DataError(f"{folder}: no photo of a class that the model knows can be read")
-    photos = tuple(photo for photo in judged.photos if photo.label in labels)
-    targets = np.array([labels.index(photo.label) for photo in photos], dtype=np.int64)
+    # Report a wrong pattern before the predictions, which can take minutes.
+    find_groups([image.path for image in found if image.label in labels], groups)
+    result = predict_all([classifier for _, classifier in files], found)
+    is_known = np.array([image.label in labels for image in result.images])
+    if not is_known.any():
+        raise DataError(f"{folder}: no image of a class of the model can be read")
+    images = tuple(image for image in result.images if image.label in labels)
+    unknown_images = tuple(image for image in result.images if image.label not in labels)
+    targets = np.array([labels.index(image.label) for image in images], dtype=np.int64)
+    first = result.predictions[0].select(is_known)
     results: list[FileResult] = []
-    for (path, classifier), answers in zip(files, judged.answers, strict=True):
-        own = classifier.metadata.threshold or 0.0
-        limit = own if threshold is None else threshold
-        mine = answers.of(known)
-        pairing, change = _pair(targets, results[0].answers, mine) if results else (None, None)
-        proof = classifier.metadata.provenance.get("proof")
-        result = FileResult(
-            str(path),
-            path.stat().st_size,
-            classifier.metadata.digest,
-            classifier.provider,
-            str(proof.get("precision", "")) if isinstance(proof, dict) else "",
-            limit,
-            mine,
-            measure_answers(targets, mine, labels, limit),
-            answers.of(~known),
-            pairing,
-            change,
+    for (path, classifier), predictions in zip(files, result.predictions, strict=True):
+        limit = (classifier.metadata.threshold or 0.0) if threshold is None else threshold
+        known, unknown = predictions.select(is_known), predictions.select(~is_known)
+        file = FileResult(
+            name=str(path),
+            size=path.stat().st_size,
+            digest=classifier.metadata.digest,
+            provider=classifier.provider,
+            precision=_read_precision(classifier),
+            threshold=limit,
+            predictions=known,
+            metrics=compute_file_metrics(targets, known, labels, limit),
+            unknown_classes=summarize_unknown_classes(unknown_images, unknown, labels, limit),
+            comparison=(
+                compare_paired(targets, first.predicted, known.predicted) if results else None
+            ),
         )
-        results.append(result)
-    paths = [photo.path for photo in photos]
+        results.append(file)
+    paths = [image.path for image in images]
     return Evaluation(
-        folder,
-        labels,
-        photos,
-        _digests(judged, known),
-        targets,
-        tuple(results),
-        measure_groups(paths, groups, targets, results[0].answers.predicted, labels),
-        tuple(photo for photo in judged.photos if photo.label not in labels),
-        judged.unreadable,
+        folder=folder,
+        labels=labels,
+        images=images,
+        digests=tuple(
+            digest for digest, known in zip(result.digests, is_known, strict=True) if known
+        ),
+        targets=targets,
+        files=tuple(results),
+        groups=compute_group_metrics(paths, groups, targets, first.predicted, labels),
+        unknown_images=unknown_images,
+        unreadable=result.unreadable,
     )
 
 
-def _digests(judged: Judged, known: NDArray[np.bool_]) -> tuple[bytes, ...]:
-    pairs = zip(judged.digests, known, strict=True)
-    return tuple(digest for digest, is_known in pairs if is_known)
-
-
-def _pair(
-    targets: NDArray[np.int64], first: Answers, second: Answers
-) -> tuple[McNemarResult, PairedDifference]:
-    pairing = mcnemar_test(first.predicted == targets, second.predicted == targets)
-    return pairing, bootstrap_difference(targets, first.predicted, second.predicted)
+def _read_precision(classifier: Classifier) -> str:
+    proof = classifier.metadata.provenance.get("proof")
+    return str(proof.get("precision", "")) if isinstance(proof, dict) else ""

@@ -1,5 +1,6 @@
-"""What is counted for one file: the numbers of training, on what the shipped file says."""
+"""Metrics of one model file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,21 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_data.groups import find_groups
-from boats_evaluate.predictions import Answers
+from boats_evaluate.labeled_images import LabeledImage
+from boats_evaluate.predictions import Predictions
 from boats_metrics.calibration import Reliability, compute_reliability
 from boats_metrics.classification import ClassificationMetrics, compute_metrics
 from boats_metrics.selective import CoveragePoint, coverage_curve, evaluate_threshold
 
-CLAIMABLE = 5
-"""Of a class with fewer photos no number means anything."""
+MIN_SUPPORT = 5
+"""Smallest number of images from which metrics are considered reliable."""
 
 MAX_GROUPS = 100
-"""Groups that are measured: the largest ones."""
+"""Maximum number of groups with metrics."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """A class that was taken for another: how often, and how many photos it has."""
+    """Incorrect predictions of one class as another.
+
+    Attributes:
+        label: True class.
+        predicted: Predicted class.
+        count: Number of images.
+        support: Number of images of the true class.
+    """
 
     label: str
     predicted: str
@@ -32,11 +41,11 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Group:
-    """Photos that belong together, as those of one day.
+    """Metrics of one group of images.
 
     Attributes:
-        name: As read from the file names.
-        metrics: On its photos.
+        name: Name of the group, read from the file names.
+        metrics: Metrics of its images.
     """
 
     name: str
@@ -45,104 +54,146 @@ class Group:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups by name, and how many smaller ones there are beside them."""
+    """Metrics by group.
+
+    Attributes:
+        shown: The largest groups, sorted by name.
+        omitted: Number of smaller groups without metrics.
+    """
 
     shown: tuple[Group, ...]
-    left_out: int
+    omitted: int
 
 
 @dataclass(frozen=True)
-class Measures:
-    """How good a file is.
+class UnknownClass:
+    """Predictions for images of a class that the model does not have.
 
     Attributes:
-        metrics: Accuracies, macro-F1 and each class.
-        counts: Confusion matrix `(K, K) int64`, a row for each true class.
-        confusions: What was taken for what, the most frequent first.
-        reliability: Whether the scores mean what they say.
-        point: Threshold, coverage and accuracy of what is answered.
-        curve: The same at each hundredth.
+        label: Name of the class.
+        images: Number of images.
+        below_threshold: Number of images that the model reports as unknown, which is correct.
+        top_prediction: Most frequent predicted class.
     """
 
-    metrics: ClassificationMetrics
-    counts: NDArray[np.int64]
+    label: str
+    images: int
+    below_threshold: int
+    top_prediction: str
+
+
+@dataclass(frozen=True)
+class FileMetrics:
+    """Metrics of one model file.
+
+    Attributes:
+        classification: Accuracies, macro-F1, metrics of each class, confusion matrix.
+        confusions: Incorrect predictions by true and predicted class, most frequent first.
+        reliability: Agreement of scores and accuracy.
+        at_threshold: Coverage and selective accuracy at the file's threshold.
+        curve: Coverage and selective accuracy at the thresholds 0, 0.01, ..., 1.
+    """
+
+    classification: ClassificationMetrics
     confusions: tuple[Confusion, ...]
     reliability: Reliability
-    point: CoveragePoint
+    at_threshold: CoveragePoint
     curve: tuple[CoveragePoint, ...]
 
 
-def measure_answers(
-    targets: NDArray[np.int64], answers: Answers, labels: Sequence[str], threshold: float
-) -> Measures:
-    """Counts what a file got right.
+def compute_file_metrics(
+    targets: NDArray[np.int64], predictions: Predictions, labels: Sequence[str], threshold: float
+) -> FileMetrics:
+    """Compute the metrics of one model.
 
     Args:
-        targets: True class indices `(N,) int64`, N at least 1.
-        answers: Of the file.
-        labels: The K class names.
-        threshold: Scores under it are called unknown, 0 to 1.
+        targets: (N,) int64, true class indices; N is at least 1.
+        predictions: Predictions for the N images.
+        labels: K class names.
+        threshold: Smallest score that is not reported as unknown, 0 to 1.
     """
-    size = len(labels)
-    right = answers.predicted == targets
-    cells = np.bincount(targets * size + answers.predicted, minlength=size * size)
-    counts = cells.reshape(size, size).astype(np.int64)
-    return Measures(
-        compute_metrics(targets, answers.predicted, labels),
-        counts,
-        find_confusions(counts, labels),
-        compute_reliability(answers.scores, right),
-        evaluate_threshold(answers.scores, right, threshold),
-        coverage_curve(answers.scores, right),
+    scores, correct = predictions.scores, predictions.predicted == targets
+    classification = compute_metrics(targets, predictions.predicted, labels)
+    return FileMetrics(
+        classification=classification,
+        confusions=find_confusions(classification.confusion, labels),
+        reliability=compute_reliability(scores, correct),
+        at_threshold=evaluate_threshold(scores, correct, threshold),
+        curve=coverage_curve(scores, correct),
     )
 
 
-def find_confusions(counts: NDArray[np.int64], labels: Sequence[str]) -> tuple[Confusion, ...]:
-    """Lists what was taken for what: the most frequent first, then by name.
+def find_confusions(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[Confusion, ...]:
+    """List pairs of true and incorrectly predicted classes, most frequent first, then by name.
 
     Args:
-        counts: Confusion matrix `(K, K) int64`, a row for each true class.
-        labels: The K class names.
+        confusion: (K, K) int64, confusion matrix; rows are true classes.
+        labels: K class names.
     """
-    support = counts.sum(axis=1)
-    found = [
-        Confusion(labels[row], labels[column], int(counts[row, column]), int(support[row]))
-        for row, column in zip(*np.nonzero(counts), strict=True)
+    support = confusion.sum(axis=1)
+    confusions = [
+        Confusion(labels[row], labels[column], int(confusion[row, column]), int(support[row]))
+        for row, column in zip(*np.nonzero(confusion), strict=True)
         if row != column
     ]
-    return tuple(sorted(found, key=lambda one: (-one.count, one.label, one.predicted)))
+    return tuple(sorted(confusions, key=lambda c: (-c.count, c.label, c.predicted)))
 
 
-def measure_groups(
+def compute_group_metrics(
     paths: Sequence[Path],
     pattern: str | None,
     targets: NDArray[np.int64],
     predicted: NDArray[np.int64],
     labels: Sequence[str],
 ) -> Groups | None:
-    """Measures each group of photos by itself; groups are found as in training.
+    """Compute the metrics of each group of images.
 
     Args:
-        paths: The photos, N of them.
-        pattern: As `boats_train.svm.folds.find_groups` takes it.
-        targets: True class indices `(N,) int64`.
-        predicted: Predicted class indices `(N,) int64`.
-        labels: The class names.
+        paths: N image files.
+        pattern: Pattern of the group names, as in `boats_data.groups.find_groups`.
+        targets: (N,) int64, true class indices.
+        predicted: (N,) int64, predicted class indices.
+        labels: K class names.
 
     Returns:
-        None when no pattern was given and not every name has a date.
+        The metrics by group; None without a pattern if some file names have no date.
 
     Raises:
-        UsageError: The pattern is no regular expression, or does not match every file name.
+        UsageError: If the pattern is not a regular expression or does not match a file name.
     """
     found = find_groups(paths, pattern)
     if found is None:
         return None
-    names, index, sizes = np.unique(found, return_inverse=True, return_counts=True)
+    names, indices, sizes = np.unique(found, return_inverse=True, return_counts=True)
     largest = np.sort(np.argsort(-sizes, kind="stable")[:MAX_GROUPS])
-    groups = []
-    for number in largest:
-        inside = index == number
-        metrics = compute_metrics(targets[inside], predicted[inside], labels)
-        groups.append(Group(str(names[number]), metrics))
-    return Groups(tuple(groups), len(names) - len(groups))
+    groups = tuple(
+        Group(
+            str(names[group]),
+            compute_metrics(targets[indices == group], predicted[indices == group], labels),
+        )
+        for group in largest
+    )
+    return Groups(groups, len(names) - len(groups))
+
+
+def summarize_unknown_classes(
+    images: Sequence[LabeledImage],
+    predictions: Predictions,
+    labels: Sequence[str],
+    threshold: float,
+) -> tuple[UnknownClass, ...]:
+    """Summarize the predictions for images of classes that the model does not have.
+
+    Args:
+        images: N images.
+        predictions: Predictions for the images.
+        labels: K class names of the model.
+        threshold: Smallest score that is not reported as unknown, 0 to 1.
+    """
+    rows = []
+    for label in sorted({image.label for image in images}):
+        chosen = predictions.select(np.array([image.label == label for image in images]))
+        ((top, _),) = Counter(chosen.predicted.tolist()).most_common(1)
+        below = int((chosen.scores < threshold).sum())
+        rows.append(UnknownClass(label, len(chosen.scores), below, labels[top]))
+    return tuple(rows)

@@ -1,203 +1,213 @@
-"""The gate of a pipeline: is a file worse than an earlier one, beyond the noise?
+"""Deployment gate: reject a model that is significantly worse than a baseline.
 
-A file is refused where a number falls by more than is allowed and a paired test on the same
-photos says that it is not by chance: accuracy by McNemar's test, macro-F1 by a paired bootstrap,
-the recall of each class that has enough photos by McNemar's test, corrected by Holm for the number
-of classes.
+A metric fails if it drops by more than allowed and a paired test on the same images is significant:
+McNemar's test for the accuracy, a paired bootstrap for macro-F1, McNemar's test for the recall of
+each class with enough images, corrected for the number of classes (Holm).
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.file_metrics import CLAIMABLE
+from boats_evaluate.file_metrics import MIN_SUPPORT
 from boats_evaluate.results import Baseline
-from boats_metrics.paired import bootstrap_difference, correct_holm, mcnemar_test
+from boats_metrics.paired import ClassIndices, compare_paired, correct_holm, mcnemar_test
 from boats_runtime.errors import CheckError, DataError
 
 MAX_DROP = 0.5
-"""Points of accuracy, and of a class's recall, that may be lost; of macro-F1, twice as many."""
+"""Allowed drop of accuracy and recall, in percentage points; macro-F1 may drop twice as much."""
 
 SIGNIFICANCE = 0.05
+"""Significance level of the tests."""
+
+Row = tuple[str, float, float, float, float, int]
+"""Values of a `GateCheck` without the significance level."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One number against that of the baseline.
+class GateCheck:
+    """Comparison of one metric with the baseline.
 
     Attributes:
         name: `accuracy`, `macro-F1`, or `recall of` a class.
-        before: Of the baseline, 0 to 1.
-        after: Of the file, 0 to 1.
-        allowed: Points that may be lost.
-        p_worse: One-sided: small where the file is worse.
-        photos: That were compared.
-        refused: Whether more is lost than is allowed, and not by chance.
+        before: Value of the baseline, 0 to 1.
+        after: Value of the evaluated file, 0 to 1.
+        allowed_drop: Allowed drop in percentage points.
+        p_worse: One-sided p-value; small if the evaluated file is worse.
+        images: Number of images that are compared.
+        significance: Significance level.
     """
 
     name: str
     before: float
     after: float
-    allowed: float
+    allowed_drop: float
     p_worse: float
-    photos: int
-    refused: bool
+    images: int
+    significance: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether the drop is larger than allowed and significant."""
+        drop = 100 * (self.before - self.after)
+        return drop > self.allowed_drop + 1e-9 and self.p_worse < self.significance
 
     def __str__(self) -> str:
-        """Returns it as words."""
+        """Describe the change."""
         return f"{self.name} {self.after:.3f} instead of {self.before:.3f} (p {self.p_worse:.2g})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as JSON values."""
+        return {
+            "name": self.name,
+            "before": self.before,
+            "after": self.after,
+            "allowed": self.allowed_drop,
+            "p_worse": self.p_worse,
+            "photos": self.images,
+            "refused": self.failed,
+        }
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate found.
+class GateResult:
+    """Comparison of the evaluated file with a baseline.
 
     Attributes:
-        baseline: The file that was judged then.
-        photos: That both were asked about.
-        only_now: Photos that the baseline lacks.
-        only_then: Photos of the baseline that are not there now.
-        checks: Accuracy, macro-F1, then each class with enough photos.
-        too_few: Classes that have photos, but too few to be checked.
+        baseline: File of the baseline.
+        images: Number of images that both evaluations have.
+        only_evaluated: Number of images that the baseline does not have.
+        only_baseline: Number of images that only the baseline has.
+        checks: Accuracy, macro-F1, then the recall of each class with enough images.
+        unchecked: Classes with too few images for a check.
     """
 
     baseline: str
-    photos: int
-    only_now: int
-    only_then: int
-    checks: tuple[Check, ...]
-    too_few: tuple[str, ...]
+    images: int
+    only_evaluated: int
+    only_baseline: int
+    checks: tuple[GateCheck, ...]
+    unchecked: tuple[str, ...]
 
     @property
-    def refused(self) -> tuple[Check, ...]:
-        """The checks that refuse the file."""
-        return tuple(check for check in self.checks if check.refused)
+    def failures(self) -> tuple[GateCheck, ...]:
+        """Checks that failed."""
+        return tuple(check for check in self.checks if check.failed)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the attributes, and `passed`, as JSON values."""
-        return asdict(self) | {"passed": not self.refused}
+        """Return the result as JSON values."""
+        return {
+            "baseline": self.baseline,
+            "photos": self.images,
+            "only_now": self.only_evaluated,
+            "only_then": self.only_baseline,
+            "checks": [check.to_json() for check in self.checks],
+            "too_few": self.unchecked,
+            "passed": not self.failures,
+        }
 
 
-def hold_against(
-    evaluation: Evaluation, baseline: Baseline, max_drop: float, significance: float
-) -> Verdict:
-    """Compares the judged file with a baseline on the photos that both were asked about.
+def compare_to_baseline(
+    evaluation: Evaluation,
+    baseline: Baseline,
+    max_drop: float = MAX_DROP,
+    significance: float = SIGNIFICANCE,
+) -> GateResult:
+    """Compare the evaluated file with a baseline on the images that both evaluations have.
 
-    Photos are the same where their files' digests are; what is true is what the folders say now.
+    Images are identified by the digest of their file; labels are taken from the evaluation.
 
     Args:
-        evaluation: Of the file.
-        baseline: An earlier result.
-        max_drop: Points of accuracy and of a class's recall that may be lost, 0 to 100; of macro-F1
-            twice as many.
-        significance: A test below it is not by chance, 0 to 1.
+        evaluation: Evaluation of the file.
+        baseline: Earlier evaluation.
+        max_drop: Allowed drop of accuracy and recall in percentage points, 0 to 100; macro-F1 may
+            drop twice as much.
+        significance: Significance level of the tests, 0 to 1.
 
     Raises:
-        DataError: The labels are others, or no photo is the same.
+        DataError: If the labels differ or the evaluations have no image in common.
     """
     labels = evaluation.labels
-    if set(labels) != set(baseline.labels):
-        differing = sorted(set(labels) ^ set(baseline.labels))
+    if difference := sorted(set(labels) ^ set(baseline.labels)):
         raise DataError(
-            f"the baseline is of other labels: {', '.join(differing[:3])}"
-            f"{'...' if differing[3:] else ''} only on one side; make a new baseline"
+            f"the baseline has different labels: {', '.join(difference[:3])}"
+            f"{'...' if difference[3:] else ''} in only one of them; create a new baseline"
         )
     common = np.array([digest in baseline.predicted for digest in evaluation.digests])
     if not common.any():
         raise DataError(
-            f"the baseline is of other photos: none of its {len(baseline.predicted)} is in "
-            f"{evaluation.folder}; make a new baseline"
+            f"the baseline has different images: none of its {len(baseline.predicted)} images is "
+            f"in {evaluation.folder}; create a new baseline"
         )
     before = np.array(
         [
             labels.index(baseline.predicted[digest])
-            for digest, there in zip(evaluation.digests, common, strict=True)
-            if there
-        ],
-        dtype=np.int64,
+            for digest, is_common in zip(evaluation.digests, common, strict=True)
+            if is_common
+        ]
     )
+    after = evaluation.main.predictions.predicted[common]
     targets = evaluation.targets[common]
-    after = evaluation.main.answers.predicted[common]
     support = np.bincount(targets, minlength=len(labels))
-    limits = (max_drop, significance)
-    return Verdict(
-        baseline.file,
-        int(common.sum()),
-        int((~common).sum()),
-        len(set(baseline.predicted) - set(evaluation.digests)),
-        (
-            *_check_all(targets, before, after, limits),
-            *_check_classes(labels, targets, before, after, limits),
-        ),
-        tuple(labels[index] for index in np.flatnonzero((support > 0) & (support < CLAIMABLE))),
+    rows = [
+        *_compare_totals(targets, before, after, max_drop),
+        *_compare_recalls(targets, before, after, max_drop, labels),
+    ]
+    return GateResult(
+        baseline=baseline.file,
+        images=len(targets),
+        only_evaluated=int((~common).sum()),
+        only_baseline=len(set(baseline.predicted) - set(evaluation.digests)),
+        checks=tuple(GateCheck(*row, significance) for row in rows),
+        unchecked=tuple(labels[i] for i in np.flatnonzero((support > 0) & (support < MIN_SUPPORT))),
     )
 
 
-def require_passed(verdict: Verdict, significance: float) -> None:
-    """Lets a file through that the gate does not refuse.
+def require_passed(result: GateResult) -> None:
+    """Check that the file is not worse than the baseline.
 
     Raises:
-        CheckError: It is worse; says where.
+        CheckError: If a check failed.
     """
-    if verdict.refused:
+    if result.failures:
         raise CheckError(
-            f"refused, worse than {verdict.baseline} on the same {verdict.photos} photos, and not "
-            f"by chance (p under {significance:g}): {'; '.join(map(str, verdict.refused))}"
+            f"refused: worse than {result.baseline} on the same {result.images} images "
+            f"(p < {result.failures[0].significance:g}): {'; '.join(map(str, result.failures))}"
         )
 
 
-def _check_all(
-    targets: NDArray[np.int64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    limits: tuple[float, float],
-) -> Iterator[Check]:
-    pairing = mcnemar_test(before == targets, after == targets)
-    shares = float(np.mean(before == targets)), float(np.mean(after == targets))
-    max_drop, significance = limits
-    yield _check("accuracy", shares, max_drop, pairing.p_worse, significance, len(targets))
-    change = bootstrap_difference(targets, before, after)
-    shares = change.macro_f1_before, change.macro_f1_before + change.macro_f1
-    p = change.p_macro_f1_worse
-    yield _check("macro-F1", shares, 2 * max_drop, p, significance, len(targets))
-
-
-def _check_classes(
-    labels: tuple[str, ...],
-    targets: NDArray[np.int64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    limits: tuple[float, float],
-) -> list[Check]:
-    rows = []
-    for index, label in enumerate(labels):
-        inside = targets == index
-        if inside.sum() < CLAIMABLE:
-            continue
-        was, is_now = before[inside] == index, after[inside] == index
-        shares = float(was.mean()), float(is_now.mean())
-        rows.append((label, shares, mcnemar_test(was, is_now).p_worse, int(inside.sum())))
-    corrected = correct_holm([p for _, _, p, _ in rows])
-    max_drop, significance = limits
+def _compare_totals(
+    targets: ClassIndices, before: ClassIndices, after: ClassIndices, max_drop: float
+) -> list[Row]:
+    comparison = compare_paired(targets, before, after)
+    difference, images = comparison.difference, len(targets)
+    accuracy = float(np.mean(before == targets)), float(np.mean(after == targets))
+    macro_f1 = difference.macro_f1_before, difference.macro_f1_before + difference.macro_f1
     return [
-        _check(f"recall of {label}", shares, max_drop, p, significance, photos)
-        for (label, shares, _, photos), p in zip(rows, corrected, strict=True)
+        ("accuracy", *accuracy, max_drop, comparison.mcnemar.p_worse, images),
+        ("macro-F1", *macro_f1, 2 * max_drop, difference.p_macro_f1_worse, images),
     ]
 
 
-def _check(
-    name: str,
-    shares: tuple[float, float],
-    allowed: float,
-    p_worse: float,
-    significance: float,
-    photos: int,
-) -> Check:
-    before, after = shares
-    too_much = 100 * (before - after) > allowed + 1e-9
-    refused = too_much and p_worse < significance
-    return Check(name, before, after, allowed, p_worse, photos, refused)
+def _compare_recalls(
+    targets: ClassIndices,
+    before: ClassIndices,
+    after: ClassIndices,
+    max_drop: float,
+    labels: tuple[str, ...],
+) -> list[Row]:
+    rows = []
+    for index, label in enumerate(labels):
+        inside = targets == index
+        images = int(inside.sum())
+        if images >= MIN_SUPPORT:
+            hits = before[inside] == index, after[inside] == index
+            recalls = float(hits[0].mean()), float(hits[1].mean())
+            rows.append((f"recall of {label}", recalls, mcnemar_test(*hits).p_worse, images))
+    corrected = correct_holm([p for _, _, p, _ in rows])
+    return [
+        (name, *recalls, max_drop, p, images)
+        for (name, recalls, _, images), p in zip(rows, corrected, strict=True)
+    ]

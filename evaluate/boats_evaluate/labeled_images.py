@@ -1,4 +1,4 @@
-"""The photos to judge on: a folder of photos for each class, those the model knows and others."""
+"""Labeled images in a folder with one subfolder per class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from boats_runtime.preprocessing import SUFFIXES
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A labelled photo.
+class LabeledImage:
+    """An image file and its label.
 
     Attributes:
-        path: Its file.
-        label: The name of the folder that it lies in.
+        path: Image file.
+        label: Name of the class folder that contains the file.
     """
 
     path: Path
@@ -23,39 +23,39 @@ class Photo:
 
     @property
     def name(self) -> str:
-        """As it is told: folder and file, `Topa/1.jpg`."""
+        """Class folder and file name, such as `topa/1.jpg`."""
         return f"{self.label}/{self.path.name}"
 
 
-def find_images(folder: Path, labels: Sequence[str]) -> list[Photo]:
-    """Finds labelled photos without opening them: class by class, and sorted by name.
+def find_images(folder: Path, labels: Sequence[str]) -> list[LabeledImage]:
+    """List the images of all class folders, sorted by class and file name.
 
     Args:
-        folder: Holds a folder of photos for each class; classes that the model doesn't know too.
-        labels: The classes that the model knows.
+        folder: Folder with one subfolder per class, including classes unknown to the model.
+        labels: Classes of the model.
 
     Raises:
-        UsageError: It holds `train`, `valid` or `test` instead; says which folder to name.
-        DataError: It is missing, holds no photos, or none of a class that the model knows.
+        UsageError: If the folder contains `train`, `valid` or `test` instead of classes.
+        DataError: If the folder does not exist or has no image of a class of the model.
     """
     found = scan_classes(folder)
     splits = [name for name in SPLITS if name in found and name not in labels]
     if splits and not set(found) & set(labels):
-        names = " or ".join(str(folder / name) for name in splits)
-        raise UsageError(f"{folder}: is a whole picture set: name one of its splits, {names}")
+        paths = " or ".join(str(folder / name) for name in splits)
+        raise UsageError(f"{folder}: this is a whole dataset; give one of its splits, {paths}")
     if not found:
-        raise DataError(f"{folder}: no class folders in it; expected {folder}/<class>/*.jpg")
-    photos = [Photo(path, label) for label, paths in found.items() for path in paths]
-    if not photos:
-        raise DataError(f"{folder}: no photos in its folders ({', '.join(sorted(SUFFIXES))})")
-    if not any(photo.label in labels for photo in photos):
+        raise DataError(f"{folder}: has no class folders; expected {folder}/<class>/*.jpg")
+    images = [LabeledImage(path, label) for label, paths in found.items() for path in paths]
+    if not images:
+        raise DataError(f"{folder}: has no images in its folders ({', '.join(sorted(SUFFIXES))})")
+    if not any(image.label in labels for image in images):
         raise DataError(
-            f"{folder}: no photo of a class that the model knows; it knows {_few(labels)}, "
-            f"the folder has {_few(sorted({photo.label for photo in photos}))}"
+            f"{folder}: has no image of a class of the model; the model's classes are "
+            f"{_shorten(labels)}, the folder's are {_shorten(sorted({i.label for i in images}))}"
         )
-    return photos
+    return images
 
 
-def _few(names: Sequence[str], count: int = 5) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+def _shorten(names: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,165 +1,149 @@
-"""Every file asked about every photo: each photo is read once, and decoded once for each size."""
+"""Predictions of several models on the same images, each of which is read once."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boats_evaluate.labeled_images import Photo
+from boats_evaluate.labeled_images import LabeledImage
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.prefetch import prefetch
+from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.progress import track
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one file said of N photos.
+class Predictions:
+    """Predictions of one model for N images.
 
     Attributes:
-        predicted: Class indices `(N,) int64`, the file's own labels.
-        scores: The probabilities of those classes `(N,) float64`, 0 to 1.
+        predicted: (N,) int64, class indices in the label order of the first model.
+        scores: (N,) float64, probabilities of the predicted classes, 0 to 1.
     """
 
     predicted: NDArray[np.int64]
     scores: NDArray[np.float64]
 
-    def of(self, chosen: NDArray[np.bool_]) -> "Answers":
-        """Returns those of the chosen photos, `(N,) bool`."""
-        return Answers(self.predicted[chosen], self.scores[chosen])
+    def select(self, mask: NDArray[np.bool_]) -> "Predictions":
+        """Return the predictions where the mask, (N,) bool, is true."""
+        return Predictions(self.predicted[mask], self.scores[mask])
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the files said.
+class PredictedImages:
+    """Readable images with the predictions of each model, and unreadable images.
 
     Attributes:
-        photos: Those that could be read, N of them.
-        digests: The SHA-256 of each one's file.
-        answers: Of each file, in the files' order.
-        unreadable: Names of the other photos, and why each can't be read.
+        images: N readable images.
+        digests: SHA-256 of the file of each readable image.
+        predictions: Predictions of each model for the readable images.
+        unreadable: Names of the other images, each with an error message.
     """
 
-    photos: tuple[Photo, ...]
+    images: tuple[LabeledImage, ...]
     digests: tuple[bytes, ...]
-    answers: tuple[Answers, ...]
+    predictions: tuple[Predictions, ...]
     unreadable: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """A photo decoded: its digest, and the input of each file; or why there is none."""
+class _DecodedImage:
+    """An image file as input for each preprocessing, or an error message."""
 
-    photo: Photo
+    image: LabeledImage
     digest: bytes = b""
-    inputs: tuple[Pixels, ...] = ()
+    inputs: Mapping[Preprocessing, NDArray[np.uint8]] = field(default_factory=dict)
     error: str = ""
 
 
-def open_files(paths: Sequence[Path], provider: str) -> list[Classifier]:
-    """Opens files that are to be judged side by side.
+def open_classifiers(paths: Sequence[Path], provider: str) -> list[Classifier]:
+    """Open models that have the same labels, in any order.
 
     Raises:
-        ModelError: One can't be used.
-        ProviderError: The provider is not there or does not run one.
-        UsageError: Two have different labels; says which.
+        ModelError: If a file is not a usable model.
+        ProviderError: If the provider is not available or cannot run a model.
+        UsageError: If two models have different labels.
     """
-    classifiers: list[Classifier] = []
-    for path in paths:
-        classifier = Classifier(path, provider)
-        first = classifiers[0].metadata.labels if classifiers else classifier.metadata.labels
-        mine = classifier.metadata.labels
-        if set(mine) != set(first):
-            differing = sorted(set(mine) ^ set(first))
+    classifiers = [Classifier(path, provider) for path in paths]
+    expected = set(classifiers[0].metadata.labels)
+    for path, classifier in zip(paths, classifiers, strict=True):
+        if difference := sorted(expected ^ set(classifier.metadata.labels)):
             raise UsageError(
-                f"{path}: has other labels than {paths[0]}: {', '.join(differing[:3])}"
-                f"{'...' if differing[3:] else ''} only in one of them"
+                f"{path}: labels differ from those of {paths[0]}: {', '.join(difference[:3])}"
+                f"{'...' if difference[3:] else ''} in only one of them"
             )
-        classifiers.append(classifier)
     return classifiers
 
 
-def judge(classifiers: Sequence[Classifier], photos: Sequence[Photo]) -> Judged:
-    """Asks every file about every photo, reading a few photos ahead.
+def predict_all(
+    classifiers: Sequence[Classifier], images: Sequence[LabeledImage]
+) -> PredictedImages:
+    """Run every model on every image.
 
     Args:
-        classifiers: The files, with the same labels, perhaps in another order; the first one's
-            order counts.
-        photos: To be asked about.
+        classifiers: Models with the same labels, in any order.
+        images: Images to classify.
 
     Raises:
-        DataError: No photo can be read.
+        DataError: If no image can be read.
     """
-    kept: list[_Ready] = []
+    labels = classifiers[0].metadata.labels
+    orders = [
+        np.array([labels.index(label) for label in classifier.metadata.labels])
+        for classifier in classifiers
+    ]
+    readable: list[tuple[LabeledImage, bytes]] = []
     unreadable: list[tuple[str, str]] = []
-    parts: list[list[Answers]] = [[] for _ in classifiers]
-
-    batch = max(classifier.batch for classifier in classifiers)
-
-    def readable() -> Iterator[_Ready]:
-        # Twice a batch: while one runs, the next one fills.
-        found = prefetch(lambda photo: _prepare(classifiers, photo), photos, 2 * batch)
-        for ready in track(found, "photos"):
-            if ready.error:
-                unreadable.append((ready.photo.name, ready.error))
-            else:
-                yield ready
-
-    orders = [_order(classifiers[0], classifier) for classifier in classifiers]
-    stream = readable()
-    while group := list(islice(stream, batch)):
-        for place, classifier in enumerate(classifiers):
-            pixels = np.stack([ready.inputs[place] for ready in group])
-            parts[place].append(_ask(classifier, pixels, orders[place]))
-        # Without the pixels: memory stays flat.
-        kept.extend(_Ready(ready.photo, ready.digest) for ready in group)
-    if not kept:
+    batches: list[list[Predictions]] = [[] for _ in classifiers]
+    batch_size = max(classifier.batch for classifier in classifiers)
+    # Decode the next batch while the current one runs.
+    decoded = prefetch(partial(_decode, classifiers), images, 2 * batch_size)
+    stream = track(decoded, "images", len(images))
+    while items := list(islice(stream, batch_size)):
+        unreadable.extend((item.image.name, item.error) for item in items if item.error)
+        batch = [item for item in items if not item.error]
+        if not batch:
+            continue
+        readable.extend((item.image, item.digest) for item in batch)
+        for classifier, order, results in zip(classifiers, orders, batches, strict=True):
+            preprocessing = classifier.metadata.preprocessing
+            pixels = np.stack([item.inputs[preprocessing] for item in batch])
+            probabilities, indices = classifier.run(pixels)
+            scores = np.take_along_axis(probabilities, indices[:, np.newaxis], axis=1)[:, 0]
+            results.append(Predictions(order[indices], scores.astype(np.float64)))
+    if not readable:
         name, error = unreadable[0]
-        raise DataError(f"none of the {len(photos)} photos can be read; {name}: {error}")
-    return Judged(
-        tuple(ready.photo for ready in kept),
-        tuple(ready.digest for ready in kept),
-        tuple(_join(part) for part in parts),
-        tuple(unreadable),
+        raise DataError(f"none of the {len(images)} images can be read; {name}: {error}")
+    return PredictedImages(
+        images=tuple(image for image, _ in readable),
+        digests=tuple(digest for _, digest in readable),
+        predictions=tuple(_concatenate(results) for results in batches),
+        unreadable=tuple(unreadable),
     )
 
 
-def _prepare(classifiers: Sequence[Classifier], photo: Photo) -> _Ready:
+def _decode(classifiers: Sequence[Classifier], image: LabeledImage) -> _DecodedImage:
+    inputs: dict[Preprocessing, NDArray[np.uint8]] = {}
     try:
-        content = photo.path.read_bytes()
-        made = {}
+        content = image.path.read_bytes()
         for classifier in classifiers:
-            wanted = classifier.metadata.preprocessing
-            if wanted not in made:
-                made[wanted] = classifier.prepare(content)
+            if classifier.metadata.preprocessing not in inputs:
+                inputs[classifier.metadata.preprocessing] = classifier.prepare(content)
     except ImageError as error:
-        return _Ready(photo, error=str(error))
+        return _DecodedImage(image, error=str(error))
     except OSError as error:
-        return _Ready(photo, error=f"can't be read: {error.strerror}")
-    inputs = tuple(made[classifier.metadata.preprocessing] for classifier in classifiers)
-    return _Ready(photo, hashlib.sha256(content).digest(), inputs)
+        return _DecodedImage(image, error=f"cannot be read: {error.strerror}")
+    return _DecodedImage(image, hashlib.sha256(content).digest(), inputs)
 
 
-def _order(first: Classifier, other: Classifier) -> NDArray[np.int64]:
-    """Returns for each label of `other` its index in `first`."""
-    places = {label: index for index, label in enumerate(first.metadata.labels)}
-    return np.array([places[label] for label in other.metadata.labels], dtype=np.int64)
-
-
-def _ask(classifier: Classifier, pixels: Pixels, order: NDArray[np.int64]) -> Answers:
-    probabilities, labels = classifier.run(pixels)
-    scores = np.take_along_axis(probabilities, labels[:, np.newaxis], axis=1)[:, 0]
-    return Answers(order[labels], scores.astype(np.float64))
-
-
-def _join(parts: Sequence[Answers]) -> Answers:
-    return Answers(
-        np.concatenate([part.predicted for part in parts]),
-        np.concatenate([part.scores for part in parts]),
+def _concatenate(batches: Sequence[Predictions]) -> Predictions:
+    return Predictions(
+        np.concatenate([batch.predicted for batch in batches]),
+        np.concatenate([batch.scores for batch in batches]),
     )

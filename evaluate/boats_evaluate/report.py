@@ -1,8 +1,8 @@
-"""The page: one file that opens offline, for people who decide by looking."""
+"""Report page: one HTML file that needs no other files and no network."""
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files as package_files
@@ -12,97 +12,104 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.file_metrics import CLAIMABLE
-from boats_evaluate.results import find_strangers
-from boats_evaluate.saliency import Saliency, draw_saliency, find_saliency
-from boats_evaluate.selection import MAX_PICTURES, Selection, choose_classes, select
-from boats_evaluate.thumbnails import LARGE, draw_small, fit, to_uri
+from boats_evaluate.evaluation import Evaluation, Reference
+from boats_evaluate.file_metrics import MIN_SUPPORT
+from boats_evaluate.saliency import Saliency, compute_saliency, draw_saliency
+from boats_evaluate.selection import MAX_THUMBNAILS, PageSelection, select_classes, select_images
+from boats_evaluate.thumbnails import (
+    MISTAKE_SIZE,
+    encode_data_uri,
+    load_reduced,
+    make_thumbnails,
+)
+from boats_metrics.selective import CoveragePoint
 from boats_runtime import __version__
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ImageError
 from boats_runtime.progress import track
 
 SCRIPTS = ("sorting.js", "confusion.js", "threshold.js")
-TOP = 12
-"""Confusions that are listed."""
-
+MAX_CONFUSIONS = 12
 MAX_UNREADABLE = 100
-"""Photos that can't be read that are listed."""
 
 SHADES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
-"""Shares of a class at which a cell of the confusion matrix becomes a shade darker."""
+"""Shares of a class from which a cell of the confusion matrix has the next darker shade."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake that is shown large.
+    """An incorrect prediction that is explained.
 
     Attributes:
-        place: In `Evaluation.photos`.
-        photo: Data URI of the photo.
-        saliency: Data URI of where the file looked.
-        looked: The same in words.
+        index: Index into `Evaluation.images`.
+        image: Data URI of the image; empty if the file cannot be read anymore.
+        saliency: Data URI of the saliency map; empty if the file cannot be read anymore.
+        description: Description of the saliency map.
     """
 
-    place: int
-    photo: str
+    index: int
+    image: str
     saliency: str
-    looked: str
+    description: str
 
 
 def make_report(
     evaluation: Evaluation,
     classifier: Classifier,
-    references: Sequence[tuple[str, float]],
-    mistakes: int,
+    references: Sequence[Reference],
+    max_mistakes: int,
 ) -> str:
-    """Makes the page.
+    """Make the report page.
 
     Args:
-        evaluation: What the files said.
-        classifier: The judged file, which is asked where it looked.
-        references: Names and accuracies of others, on other photos.
-        mistakes: How many are shown large.
+        evaluation: Evaluation.
+        classifier: Evaluated model, which computes the saliency maps.
+        references: Accuracies of other models on other images.
+        max_mistakes: Maximum number of mistakes that are explained.
     """
-    chosen = select(evaluation, mistakes)
-    shown = track(chosen.mistakes.tolist(), "mistakes explained")
-    large = [explain(evaluation, classifier, place) for place in shown]
-    pictured = [*chosen.listed[:MAX_PICTURES].tolist(), *chosen.disagreements.tolist()]
-    places = list(dict.fromkeys(pictured))
-    uris = draw_small([evaluation.photos[place] for place in places])
-    small = dict(zip(places, uris, strict=True))
-    return render(evaluation, chosen, large, small, references)
+    selection = select_images(evaluation, max_mistakes)
+    indices = track(selection.mistakes.tolist(), "mistakes explained", len(selection.mistakes))
+    mistakes = [explain_mistake(evaluation, classifier, index) for index in indices]
+    with_thumbnail = np.append(selection.listed[:MAX_THUMBNAILS], selection.disagreements)
+    unique = list(dict.fromkeys(with_thumbnail.tolist()))
+    uris = make_thumbnails([evaluation.images[index] for index in unique])
+    thumbnails = dict(zip(unique, uris, strict=True))
+    return render_report(evaluation, selection, mistakes, thumbnails, references)
 
 
-def explain(evaluation: Evaluation, classifier: Classifier, place: int) -> Mistake:
-    """Asks the file where it looked on one photo."""
-    photo, answers = evaluation.photos[place], evaluation.main.answers
+def explain_mistake(evaluation: Evaluation, classifier: Classifier, index: int) -> Mistake:
+    """Compute the saliency map of one image, given by its index into `Evaluation.images`."""
+    image, predictions = evaluation.images[index], evaluation.main.predictions
     try:
-        image = fit(photo, LARGE)
-        pixels = classifier.prepare(photo.path)
-    except ImageError:  # gone since it was judged
-        return Mistake(place, "", "", "the photo can't be read any more")
-    predicted, score = int(answers.predicted[place]), float(answers.scores[place])
-    saliency = find_saliency(classifier, pixels, predicted, score)
-    return Mistake(place, to_uri(image), to_uri(draw_saliency(image, saliency)), _tell(saliency))
+        reduced = load_reduced(image, MISTAKE_SIZE)
+        pixels = classifier.prepare(image.path)
+    except ImageError:  # removed since the predictions
+        return Mistake(index, "", "", "the image cannot be read anymore")
+    predicted, score = int(predictions.predicted[index]), float(predictions.scores[index])
+    saliency = compute_saliency(classifier, pixels, predicted, score)
+    drawing = draw_saliency(reduced, saliency)
+    return Mistake(
+        index, encode_data_uri(reduced), encode_data_uri(drawing), _describe_saliency(saliency)
+    )
 
 
-def render(
+def render_report(
     evaluation: Evaluation,
-    chosen: Selection,
+    selection: PageSelection,
     mistakes: Sequence[Mistake],
-    small: dict[int, str],
-    references: Sequence[tuple[str, float]],
+    thumbnails: Mapping[int, str],
+    references: Sequence[Reference],
 ) -> str:
-    """Fills the page's template; names are escaped, and nothing may be loaded from elsewhere.
+    """Render the template of the page.
+
+    Names are escaped, and a Content-Security-Policy prevents the page from loading anything.
 
     Args:
-        evaluation: What the files said.
-        chosen: What is shown of it.
-        mistakes: Those that are shown large.
-        small: Data URIs of photos, by their place in `Evaluation.photos`.
-        references: Names and accuracies of others, on other photos.
+        evaluation: Evaluation.
+        selection: Images on the page.
+        mistakes: Mistakes that are explained.
+        thumbnails: Data URIs by index into `Evaluation.images`; empty for unreadable images.
+        references: Accuracies of other models on other images.
     """
     page = package_files("boats_evaluate") / "page"
     style = (page / "report.css").read_text(encoding="utf-8")
@@ -114,95 +121,95 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "share": _share, "thousands": "{:,}".format}
-    environment.globals["shade"] = _shade
+    environment.filters |= {
+        "percent": _format_percent,
+        "decimals": "{:.3f}".format,
+        "thousands": "{:,}".format,
+    }
+    environment.globals["shade"] = _select_shade
     main = evaluation.main
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
         main=main,
-        names=short_names([file.name for file in evaluation.files]),
+        names=shorten_names([file.name for file in evaluation.files]),
         folder="/".join(evaluation.folder.resolve().parts[-2:]),
-        metrics=main.measures.metrics,
-        right=int(evaluation.right.sum()),
-        chosen=chosen,
-        classes=choose_classes(evaluation).tolist(),
-        confusions=main.measures.confusions[:TOP],
+        metrics=main.metrics.classification,
+        reliability=main.metrics.reliability,
+        correct=int(evaluation.correct.sum()),
+        selection=selection,
+        classes=select_classes(evaluation).tolist(),
+        confusions=main.metrics.confusions[:MAX_CONFUSIONS],
         mistakes=mistakes,
-        small=small,
-        strangers=list(find_strangers(evaluation, main)),
+        thumbnails=thumbnails,
         unreadable=evaluation.unreadable[:MAX_UNREADABLE],
         references=references,
-        claimable=CLAIMABLE,
-        data=_data(evaluation, chosen, small),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        min_support=MIN_SUPPORT,
+        data=_make_script_data(evaluation, selection, thumbnails),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
         style=style,
-        style_hash=_digest(style),
+        style_hash=_hash_for_policy(style),
         script=script,
-        script_hash=_digest(script),
+        script_hash=_hash_for_policy(script),
     )
 
 
-def short_names(names: Sequence[str]) -> list[str]:
-    """Returns files' names without their folders, where that still tells them apart."""
+def shorten_names(names: Sequence[str]) -> list[str]:
+    """Return the file names without folders; the full paths if file names are not unique."""
     short = [Path(name).name for name in names]
     return short if len(set(short)) == len(short) else list(names)
 
 
-def _data(evaluation: Evaluation, chosen: Selection, small: dict[int, str]) -> dict[str, Any]:
-    """Returns what the page's scripts need; rows are arrays, to be small.
+def _make_script_data(
+    evaluation: Evaluation, selection: PageSelection, thumbnails: Mapping[int, str]
+) -> dict[str, Any]:
+    """Return the data of the page's scripts.
 
-    A row is: file name, true class, predicted class, score, place of its picture or -1.
+    Each row is an array, to keep the page small: file name, true class, predicted class, score,
+    index of the thumbnail or -1.
     """
-    answers, photos = evaluation.main.answers, len(evaluation.photos)
-    uris = [uri for uri in small.values() if uri]
-    pictures = {place: number for number, place in enumerate(p for p, uri in small.items() if uri)}
+    predictions, total = evaluation.main.predictions, len(evaluation.images)
+    available = {index: uri for index, uri in thumbnails.items() if uri}
+    positions = {index: position for position, index in enumerate(available)}
     return {
         "labels": evaluation.labels,
         "rows": [
             [
-                evaluation.photos[place].path.name,
-                int(evaluation.targets[place]),
-                int(answers.predicted[place]),
-                round(float(answers.scores[place]), 3),
-                pictures.get(place, -1),
+                evaluation.images[index].path.name,
+                int(evaluation.targets[index]),
+                int(predictions.predicted[index]),
+                round(float(predictions.scores[index]), 3),
+                positions.get(index, -1),
             ]
-            for place in chosen.listed.tolist()
+            for index in selection.listed.tolist()
         ],
-        "pictures": uris,
-        "photos": photos,
-        "curve": _counts(evaluation.main.measures.curve, photos),
+        "thumbnails": list(available.values()),
+        "total": total,
+        "curve": _count_images(evaluation.main.metrics.curve, total),
     }
 
 
-def _counts(curve: Iterable[tuple[float, float, float | None]], photos: int) -> list[list[int]]:
-    """Returns how many photos are answered, and how many rightly, at each threshold."""
-    rows = []
-    for _, coverage, accuracy in curve:
-        answered = round(coverage * photos)
-        rows.append([answered, round((accuracy or 0.0) * answered)])
-    return rows
+def _count_images(curve: Iterable[CoveragePoint], total: int) -> list[list[int]]:
+    """Return the numbers of covered images and of correct ones among them at each threshold."""
+    covered = [(round(point.coverage * total), point.accuracy or 0.0) for point in curve]
+    return [[count, round(accuracy * count)] for count, accuracy in covered]
 
 
-def _tell(saliency: Saliency) -> str:
-    if not saliency.place:
-        return "no part alone decides"
-    return f"most at the {saliency.place}: {saliency.largest:.2f} less if it is blurred"
+def _describe_saliency(saliency: Saliency) -> str:
+    if not saliency.region:
+        return "no single part is decisive"
+    return f"mostly {saliency.region}: blurring it lowers the score by {saliency.max_drop:.2f}"
 
 
-def _shade(count: int, support: int) -> int:
-    """Returns 0 to 6: how large a part of its class a cell is."""
+def _select_shade(count: int, support: int) -> int:
+    """Return the shade of a confusion matrix cell, 0 to `len(SHADES)`."""
     return int(np.searchsorted(SHADES, count / support, side="right"))
 
 
-def _percent(share: float | None) -> str:
-    return "\N{EN DASH}" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+def _format_percent(share: float | None) -> str:
+    return "\N{EN DASH}" if share is None else f"{100 * share:.1f}%"
 
 
-def _share(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _digest(text: str) -> str:
-    """Returns a text's SHA-256 as a Content-Security-Policy names it."""
+def _hash_for_policy(text: str) -> str:
+    """Return the SHA-256 of a text in the format of a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

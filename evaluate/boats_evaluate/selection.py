@@ -1,4 +1,4 @@
-"""Which photos the page shows: it stays quick and small however many were judged."""
+"""Selection of the images and classes on the report page, so that its size stays bounded."""
 
 from dataclasses import dataclass
 
@@ -8,93 +8,92 @@ from numpy.typing import NDArray
 from boats_evaluate.evaluation import Evaluation
 
 MAX_LISTED = 5000
-"""Photos that are listed by name."""
+"""Maximum number of images listed by name."""
 
-MAX_PICTURES = 600
-"""Photos of those that are shown small."""
+MAX_THUMBNAILS = 600
+"""Maximum number of listed images with a thumbnail."""
 
 MAX_DISAGREEMENTS = 60
-"""Photos that are shown because the files disagree on them."""
+"""Maximum number of images on which the files disagree."""
 
 MAX_CLASSES = 60
-"""Classes that the confusion matrix shows."""
+"""Maximum number of classes in the confusion matrix."""
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Places in `Evaluation.photos`.
+class PageSelection:
+    """Images on the page, as indices into `Evaluation.images`.
 
     Attributes:
-        listed: Those listed by name, in the order of the list; the first have pictures.
-        mistakes: The surest mistakes, the surest first.
-        disagreements: Photos that not all files call the same.
-        all_disagreements: How many there are of them.
+        listed: Images listed by name, in the order of the list; the first ones have thumbnails.
+        mistakes: Incorrect predictions with the highest scores, in descending order.
+        disagreements: Images for which the files predict different classes.
+        total_disagreements: Number of such images, including those not shown.
     """
 
-    listed: Places
-    mistakes: Places
-    disagreements: Places
-    all_disagreements: int
+    listed: Indices
+    mistakes: Indices
+    disagreements: Indices
+    total_disagreements: int
 
 
-def select(evaluation: Evaluation, mistakes: int) -> Selection:
-    """Chooses what the page shows.
+def select_images(evaluation: Evaluation, max_mistakes: int) -> PageSelection:
+    """Select the images on the page.
 
     Args:
-        evaluation: What the files said.
-        mistakes: How many are shown large.
+        evaluation: Evaluation.
+        max_mistakes: Maximum number of mistakes that are explained.
     """
-    scores, right = evaluation.main.answers.scores, evaluation.right
-    wrong = np.flatnonzero(~right)
-    surest = wrong[np.argsort(-scores[wrong], kind="stable")]
-    disagreed = _disagreements(evaluation)
-    return Selection(
-        _spread(evaluation)[:MAX_LISTED],
-        surest[:mistakes],
-        disagreed[:MAX_DISAGREEMENTS],
-        len(disagreed),
+    scores = evaluation.main.predictions.scores
+    incorrect = np.flatnonzero(~evaluation.correct)
+    mistakes = incorrect[np.argsort(-scores[incorrect], kind="stable")]
+    disagreements = _find_disagreements(evaluation)
+    return PageSelection(
+        listed=_rank_by_cell(evaluation)[:MAX_LISTED],
+        mistakes=mistakes[:max_mistakes],
+        disagreements=disagreements[:MAX_DISAGREEMENTS],
+        total_disagreements=len(disagreements),
     )
 
 
-def choose_classes(evaluation: Evaluation) -> Places:
-    """Returns the classes that the confusion matrix shows, in their order.
+def select_classes(evaluation: Evaluation) -> Indices:
+    """Return the indices of the classes in the confusion matrix, ascending.
 
-    Where there are too many, those that take part in the most mistakes.
+    If there are more than `MAX_CLASSES`, these are the classes with the most mistakes.
     """
-    counts = evaluation.main.measures.counts
-    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diagonal(counts)
-    return np.sort(np.argsort(-wrong, kind="stable")[:MAX_CLASSES])
+    confusion = evaluation.main.metrics.classification.confusion
+    mistakes = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * np.diagonal(confusion)
+    return np.sort(np.argsort(-mistakes, kind="stable")[:MAX_CLASSES])
 
 
-def _spread(evaluation: Evaluation) -> Places:
-    """Orders photos so that each cell of the confusion matrix has its turn, mistakes first.
+def _rank_by_cell(evaluation: Evaluation) -> Indices:
+    """Order images so that every cell of the confusion matrix is represented among the first.
 
-    Within a cell the surest mistake leads, and the least sure of the right ones.
+    The images of all cells alternate. Each incorrect cell starts with its highest score, each
+    correct cell with its lowest.
     """
-    answers, right = evaluation.main.answers, evaluation.right
-    cells = evaluation.targets * len(evaluation.labels) + answers.predicted
-    interest = np.where(right, answers.scores, -answers.scores)
-    order = np.lexsort((interest, cells))
+    predictions, correct = evaluation.main.predictions, evaluation.correct
+    cells = evaluation.targets * len(evaluation.labels) + predictions.predicted
+    priority = np.where(correct, predictions.scores, -predictions.scores)
+    order = np.lexsort((priority, cells))
     _, starts, sizes = np.unique(cells[order], return_index=True, return_counts=True)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order)) - np.repeat(starts, sizes)
-    spread: Places = np.lexsort((cells, right, rank))
-    return spread
+    indices: Indices = np.lexsort((cells, correct, rank))
+    return indices
 
 
-def _disagreements(evaluation: Evaluation) -> Places:
-    """Orders photos on which files disagree: those first that one of them has right."""
-    first, *others = (file.answers.predicted for file in evaluation.files)
-    differing = np.zeros(len(first), dtype=bool)
-    told = evaluation.right.astype(np.int64)
-    for predicted in others:
-        differing |= predicted != first
-        told += predicted == evaluation.targets
-    places = np.flatnonzero(differing)
-    undecided = told[places] > 0
-    found: Places = places[
-        np.lexsort((-evaluation.main.answers.scores[places], evaluation.right[places], ~undecided))
-    ]
-    return found
+def _find_disagreements(evaluation: Evaluation) -> Indices:
+    """List images with different predictions; those that some file predicts correctly come first.
+
+    Among these, mistakes of the evaluated file come first, then high scores.
+    """
+    predicted = np.stack([file.predictions.predicted for file in evaluation.files])
+    indices = np.flatnonzero((predicted != predicted[0]).any(axis=0))
+    all_incorrect = (predicted != evaluation.targets).all(axis=0)
+    scores = evaluation.main.predictions.scores
+    order = np.lexsort((-scores[indices], evaluation.correct[indices], all_incorrect[indices]))
+    disagreements: Indices = indices[order]
+    return disagreements

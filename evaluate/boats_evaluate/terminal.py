@@ -1,151 +1,147 @@
-"""What was measured, as lines for a terminal."""
+"""Text output of an evaluation."""
 
 from collections.abc import Iterator, Sequence
 
-from boats_evaluate.evaluation import Evaluation, FileResult
-from boats_evaluate.file_metrics import CLAIMABLE
-from boats_evaluate.gate import Verdict
-from boats_evaluate.results import find_strangers
+from boats_evaluate.evaluation import Evaluation, FileResult, Reference
+from boats_evaluate.file_metrics import MIN_SUPPORT, Groups, UnknownClass
+from boats_evaluate.gate import GateResult
 from boats_metrics.classification import format_class_table
 
-TOP = 10
-"""Confusions, and photos that can't be read, that are listed."""
+MAX_ROWS = 10
+"""Maximum number of confusions and of unreadable images that are listed."""
 
 
-def to_lines(evaluation: Evaluation, references: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """Yields what a person wants to know.
+def format_evaluation(evaluation: Evaluation, references: Sequence[Reference]) -> Iterator[str]:
+    """Yield the lines of a text report.
 
     Args:
-        evaluation: What the files said.
-        references: Names and accuracies of others, on other photos.
+        evaluation: Evaluation.
+        references: Accuracies of other models on other images.
     """
     main = evaluation.main
-    yield f"{main.name} on {evaluation.folder}: {len(evaluation.photos)} photos"
-    yield from _summary(main)
+    yield f"{main.name} on {evaluation.folder}: {len(evaluation.images)} images"
+    yield from _format_summary(main)
     yield ""
-    yield from _classes(main)
-    if main.measures.confusions:
+    yield from _format_classes(main)
+    if main.metrics.confusions:
         yield ""
-        yield from _confusions(main)
+        yield from _format_confusions(main)
     if evaluation.groups:
         yield ""
-        yield from _groups(evaluation)
+        yield from _format_groups(evaluation.groups)
     if evaluation.files[1:] or references:
         yield ""
-        yield from _files(evaluation, references)
-    if evaluation.strangers:
+        yield from _format_files(evaluation, references)
+    if main.unknown_classes:
         yield ""
-        yield from _strangers(evaluation)
+        yield from _format_unknown_classes(main.unknown_classes)
     if evaluation.unreadable:
         yield ""
-        yield "could not be read, and not counted"
-        for name, error in evaluation.unreadable[:TOP]:
+        yield "unreadable images, not included in the metrics"
+        for name, error in evaluation.unreadable[:MAX_ROWS]:
             yield f"  {name}: {error}"
-        if evaluation.unreadable[TOP:]:
-            yield f"  and {len(evaluation.unreadable) - TOP} more: --json lists all"
+        if evaluation.unreadable[MAX_ROWS:]:
+            yield f"  and {len(evaluation.unreadable) - MAX_ROWS} more; --json lists all"
 
 
-def gate_lines(verdict: Verdict) -> Iterator[str]:
-    """Yields what the gate found."""
-    outcome = "refused" if verdict.refused else "passed"
-    yield f"gate {outcome}: against {verdict.baseline} on the same {verdict.photos} photos"
-    if verdict.only_now or verdict.only_then:
+def format_gate(result: GateResult) -> Iterator[str]:
+    """Yield the lines of the gate's result."""
+    yield ""
+    outcome = "refused" if result.failures else "passed"
+    yield f"gate {outcome}: compared with {result.baseline} on the same {result.images} images"
+    if result.only_evaluated or result.only_baseline:
         yield (
-            f"  not compared: {verdict.only_now} photos that the baseline lacks, "
-            f"{verdict.only_then} that are only in it"
+            f"  not compared: {result.only_evaluated} images missing from the baseline, "
+            f"{result.only_baseline} images only in the baseline"
         )
-    width = max(len(check.name) for check in verdict.checks)
+    width = max(len(check.name) for check in result.checks)
     yield f"  {'':{width}}  before    now  p(worse)"
-    for check in verdict.checks:
-        sign = "  refused" if check.refused else ""
+    for check in result.checks:
+        mark = "  refused" if check.failed else ""
         numbers = f"{check.before:6.3f}  {check.after:5.3f}  {check.p_worse:8.2g}"
-        yield f"  {check.name:{width}}  {numbers}{sign}"
-    if verdict.too_few:
-        yield f"  not checked, fewer than {CLAIMABLE} photos: {', '.join(verdict.too_few)}"
+        yield f"  {check.name:{width}}  {numbers}{mark}"
+    if result.unchecked:
+        yield f"  not checked, fewer than {MIN_SUPPORT} images: {', '.join(result.unchecked)}"
 
 
-def _summary(file: FileResult) -> Iterator[str]:
-    metrics, measures = file.measures.metrics, file.measures
+def _format_summary(file: FileResult) -> Iterator[str]:
+    metrics, intervals = file.metrics.classification, file.metrics.classification.intervals
     for name, value, (low, high) in (
-        ("accuracy", metrics.accuracy, metrics.intervals.accuracy),
-        ("balanced accuracy", metrics.balanced_accuracy, metrics.intervals.balanced_accuracy),
-        ("macro-F1", metrics.macro_f1, metrics.intervals.macro_f1),
+        ("accuracy", metrics.accuracy, intervals.accuracy),
+        ("balanced accuracy", metrics.balanced_accuracy, intervals.balanced_accuracy),
+        ("macro-F1", metrics.macro_f1, intervals.macro_f1),
     ):
-        yield f"  {name:17}  {value:.3f} (95 %: {low:.3f} to {high:.3f})"
-    yield f"  {'calibration error':17}  {measures.reliability.calibration_error:.3f}"
-    threshold, coverage, accuracy = measures.point
-    rightly = "" if accuracy is None else f", {accuracy:.1%} of those rightly"
-    yield (
-        f"  {f'unknown under {threshold:g}':17}  {coverage:.1%} of the photos are answered{rightly}"
-    )
+        yield f"  {name:17}  {value:.3f} (95%: {low:.3f} to {high:.3f})"
+    yield f"  {'calibration error':17}  {file.metrics.reliability.calibration_error:.3f}"
+    threshold, coverage, accuracy = file.metrics.at_threshold
+    selective = "" if accuracy is None else f", selective accuracy {accuracy:.1%}"
+    yield f"  {f'threshold {threshold:g}':17}  coverage {coverage:.1%}{selective}"
 
 
-def _classes(file: FileResult) -> Iterator[str]:
-    header, *lines = format_class_table(file.measures.metrics)
+def _format_classes(file: FileResult) -> Iterator[str]:
+    metrics = file.metrics.classification
+    header, *lines = format_class_table(metrics)
     yield header
-    few = False
-    for line, row in zip(lines, file.measures.metrics.classes, strict=True):
-        few = few or row.support < CLAIMABLE
-        yield line + (" *" if row.support < CLAIMABLE else "")
-    if few:
-        yield f"* fewer than {CLAIMABLE} photos: nothing can be claimed of this class"
+    for line, row in zip(lines, metrics.classes, strict=True):
+        yield line + (" *" if row.support < MIN_SUPPORT else "")
+    if any(row.support < MIN_SUPPORT for row in metrics.classes):
+        yield f"* fewer than {MIN_SUPPORT} images: not reliable"
 
 
-def _confusions(file: FileResult) -> Iterator[str]:
-    shown = file.measures.confusions[:TOP]
-    yield "most frequent mistakes"
-    left = max(len(one.label) for one in shown)
-    right = max(len(one.predicted) for one in shown)
-    for one in shown:
+def _format_confusions(file: FileResult) -> Iterator[str]:
+    shown, hidden = file.metrics.confusions[:MAX_ROWS], file.metrics.confusions[MAX_ROWS:]
+    yield "most frequent confusions"
+    label_width = max(len(row.label) for row in shown)
+    predicted_width = max(len(row.predicted) for row in shown)
+    for row in shown:
         yield (
-            f"  {one.label:{left}}  taken for  {one.predicted:{right}}"
-            f"  {one.count:4d} of {one.support}"
+            f"  {row.label:{label_width}}  predicted as  {row.predicted:{predicted_width}}"
+            f"  {row.count:4d} of {row.support}"
         )
-    more = file.measures.confusions[TOP:]
-    if more:
-        yield f"  and {sum(one.count for one in more)} photos in {len(more)} other ways"
+    if hidden:
+        yield f"  and {sum(row.count for row in hidden)} images in {len(hidden)} other confusions"
 
 
-def _groups(evaluation: Evaluation) -> Iterator[str]:
-    groups = evaluation.groups
-    if groups is None:
-        return
+def _format_groups(groups: Groups) -> Iterator[str]:
     width = max(len("group"), *(len(group.name) for group in groups.shown))
-    yield f"{'group':{width}}  accuracy (95 %)         macro-F1  photos"
+    yield f"{'group':{width}}  accuracy (95%)          macro-F1  images"
     for group in groups.shown:
         metrics = group.metrics
         low, high = metrics.intervals.accuracy
-        sign = " *" if metrics.images < CLAIMABLE else ""
+        mark = " *" if metrics.images < MIN_SUPPORT else ""
         yield (
             f"{group.name:{width}}  {metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
-            f"  {metrics.macro_f1:8.3f}  {metrics.images:6d}{sign}"
+            f"  {metrics.macro_f1:8.3f}  {metrics.images:6d}{mark}"
         )
-    if groups.left_out:
-        yield f"and {groups.left_out} smaller groups"
+    if groups.omitted:
+        yield f"and {groups.omitted} smaller groups"
 
 
-def _files(evaluation: Evaluation, references: Sequence[tuple[str, float]]) -> Iterator[str]:
-    names = [file.name for file in evaluation.files] + [name for name, _ in references]
+def _format_files(evaluation: Evaluation, references: Sequence[Reference]) -> Iterator[str]:
+    names = [file.name for file in evaluation.files] + [row.name for row in references]
     width = max(len("file"), *map(len, names))
-    yield f"{'file':{width}}  accuracy  balanced  macro-F1  worse on  better on  p (McNemar)"
+    yield f"{'file':{width}}  accuracy  balanced  macro-F1  lost  won  p (McNemar)"
     for file in evaluation.files:
-        metrics = file.measures.metrics
-        numbers = (
-            f"{metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}  {metrics.macro_f1:8.3f}"
+        metrics = file.metrics.classification
+        line = (
+            f"{file.name:{width}}  {metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}"
+            f"  {metrics.macro_f1:8.3f}"
         )
-        pair = file.pairing
-        paired = f"  {pair.lost:8d}  {pair.won:9d}  {pair.p_two_sided:11.2g}" if pair else ""
-        yield f"{file.name:{width}}  {numbers}{paired}"
-    for name, accuracy in references:
-        yield f"{name:{width}}  {accuracy:8.3f}  on other photos, as given"
+        if file.comparison:
+            test = file.comparison.mcnemar
+            line += f"  {test.lost:4d}  {test.won:3d}  {test.p_two_sided:11.2g}"
+        yield line
+    for reference in references:
+        yield f"{reference.name:{width}}  {reference.accuracy:8.3f}  reported on other images"
+    if evaluation.files[1:]:
+        yield f"lost, won: images that only {names[0]} or only the other file predicts correctly"
 
 
-def _strangers(evaluation: Evaluation) -> Iterator[str]:
-    yield "classes that the model doesn't know, counted apart"
-    rows = list(find_strangers(evaluation, evaluation.main))
+def _format_unknown_classes(rows: Sequence[UnknownClass]) -> Iterator[str]:
+    yield "classes that the model does not have, not included in the metrics"
     width = max(len(row.label) for row in rows)
     for row in rows:
         yield (
-            f"  {row.label:{width}}  {row.called_unknown} of {row.photos} called unknown, "
-            f"most taken for {row.taken_for}"
+            f"  {row.label:{width}}  {row.below_threshold} of {row.images} reported as unknown, "
+            f"most frequent prediction: {row.top_prediction}"
         )

@@ -1,4 +1,4 @@
-"""Photos small enough to travel inside the page."""
+"""Reduced images for the report page, embedded as data URIs."""
 
 import base64
 import io
@@ -6,49 +6,50 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from boats_evaluate.labeled_images import Photo
+from boats_evaluate.labeled_images import LabeledImage
 from boats_runtime.errors import ImageError
 from boats_runtime.prefetch import prefetch
 from boats_runtime.preprocessing import decode, to_rgb, turn
 from boats_runtime.progress import track
 
-SMALL = (180, 120)
-"""Width and height that a photo in a list fits into."""
+THUMBNAIL_SIZE = (180, 120)
+"""Maximum width and height of images in lists."""
 
-LARGE = (520, 360)
-"""Width and height that a mistake that is shown large fits into."""
+MISTAKE_SIZE = (520, 360)
+"""Maximum width and height of explained mistakes."""
 
 QUALITY = 70
 
-AHEAD = 4
-"""Photos that are drawn before they are asked for."""
 
+def load_reduced(image: LabeledImage, max_size: tuple[int, int]) -> Image.Image:
+    """Load an image as RGB in its EXIF orientation and reduce it to a maximum size.
 
-def fit(photo: Photo, box: tuple[int, int]) -> Image.Image:
-    """Opens a photo as RGB, upright, and shrinks it to fit into a box.
+    Args:
+        image: Image.
+        max_size: Maximum width and height in pixels.
 
     Raises:
-        ImageError: It can't be read.
+        ImageError: If the file cannot be read.
     """
-    image = to_rgb(turn(decode(photo.path)))
-    image.thumbnail(box, Image.Resampling.BILINEAR)
-    return image
+    reduced = to_rgb(turn(decode(image.path)))
+    reduced.thumbnail(max_size, Image.Resampling.BILINEAR)
+    return reduced
 
 
-def to_uri(image: Image.Image) -> str:
-    """Returns an RGB image as a JPEG inside a data URI."""
+def encode_data_uri(image: Image.Image) -> str:
+    """Encode an RGB image as a data URI of a JPEG file."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def draw_small(photos: Sequence[Photo]) -> list[str]:
-    """Returns photos as small data URIs; empty where one can't be read any more."""
+def make_thumbnails(images: Sequence[LabeledImage]) -> list[str]:
+    """Return data URIs of thumbnails; an empty text for each image that cannot be read."""
 
-    def draw(photo: Photo) -> str:
+    def make(image: LabeledImage) -> str:
         try:
-            return to_uri(fit(photo, SMALL))
+            return encode_data_uri(load_reduced(image, THUMBNAIL_SIZE))
         except ImageError:
             return ""
 
-    return list(track(prefetch(draw, photos, AHEAD), "thumbnails"))
+    return list(track(prefetch(make, images, 4), "thumbnails", len(images)))

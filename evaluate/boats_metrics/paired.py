@@ -112,6 +112,24 @@ def bootstrap_difference(
     )
 
 
+@dataclass(frozen=True)
+class PairedComparison:
+    """McNemar's test and differences of a second model from a first one."""
+
+    mcnemar: McNemarResult
+    difference: PairedDifference
+
+
+def compare_paired(
+    targets: ClassIndices, first: ClassIndices, second: ClassIndices
+) -> PairedComparison:
+    """Compare two models; arguments as in `bootstrap_difference`."""
+    return PairedComparison(
+        mcnemar_test(first == targets, second == targets),
+        bootstrap_difference(targets, first, second),
+    )
+
+
 def _differences(
     counts: NDArray[np.int64], cells: NDArray[np.int64], one_hot: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -2,41 +2,29 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from boats_evaluate.cli import parse_reference
 from boats_runtime.errors import UsageError
-from support.process import CommandResult, run_command
+from support.process import BIN, CommandResult, run_command, run_module
 
 COMMAND = "boats-evaluate"
-Evaluate = Callable[..., CommandResult]
-Futures = dict[str, "Future[CommandResult]"]
-
 FORBIDDEN = {"torch", "torchvision", "matplotlib", "skops", "onnx", "skl2onnx", "boats_export"}
-RUN_AND_LIST_MODULES = """
-import json, sys
-from boats_evaluate.cli import main
-sys.argv[0] = "boats-evaluate"
-try:
-    main()
-finally:
-    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
-"""
+
+GetResult = Callable[[str], CommandResult]
 
 
 @pytest.fixture(scope="module")
-def spoiled(painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The painted photos, a broken one among them, a name that is no text, an unknown class."""
-    folder = tmp_path_factory.mktemp("spoiled") / "photos"
-    shutil.copytree(painted, folder)
-    (folder / "red" / "20130305_9.jpg").write_text("no photo")
+def mixed_images(color_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The color images with a broken file, a name that is not UTF-8, and an unknown class."""
+    folder = tmp_path_factory.mktemp("mixed") / "images"
+    shutil.copytree(color_images, folder)
+    (folder / "red" / "20130305_9.jpg").write_text("not an image")
     name = os.fsdecode(b"20130304_\xff.jpg")
     (folder / "green & co" / "20130304_0.jpg").rename(folder / "green & co" / name)
     (folder / "canoe").mkdir()
@@ -45,73 +33,63 @@ def spoiled(painted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the command runs in."""
-    return tmp_path_factory.mktemp("here")
+def work_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working directory of the commands."""
+    return tmp_path_factory.mktemp("work")
 
 
 @pytest.fixture(scope="module")
-def futures(
-    here: Path,
-    colours: Path,
-    reddish: Path,
-    painted: Path,
-    spoiled: Path,
+def get_result(
+    work_folder: Path,
+    color_model: Path,
+    red_model: Path,
+    color_images: Path,
+    mixed_images: Path,
     tiny_model: Path,
     dataset_folder: Path,
-) -> Iterator[Futures]:
-    """Runs the command in processes of their own, two at a time: imports take most of the time."""
-    evaluate = partial(run_command, COMMAND, "--provider", "cpu", cwd=here)
+) -> Iterator[GetResult]:
+    """A function that returns the result of a command by its name; two run at a time."""
+    evaluate = partial(run_command, COMMAND, "--provider", "cpu", cwd=work_folder)
+    baseline = evaluate(color_model, color_images, "--json")
+    (work_folder / "baseline.json").write_text(baseline.stdout)
+    compare = ("--compare", red_model, "--reference", "the report=0.5")
+    commands: dict[str, tuple[object, ...]] = {
+        "tiny": (tiny_model, dataset_folder / "valid", "--json"),
+        "table": (color_model, color_images, *compare),
+        "mixed": (color_model, mixed_images, "--report", "mixed.html", "--explain", 3),
+        "passed": (color_model, color_images, "--gate", "baseline.json"),
+        "refused": (red_model, color_images, "--gate", "baseline.json", "--json"),
+        "labels": (color_model, color_images, "--compare", tiny_model),
+        "dataset": (tiny_model, dataset_folder),
+        "no model": ("missing.onnx", color_images),
+        "no baseline": (color_model, color_images, "--gate", "missing.json"),
+        "groups": (color_model, color_images, "--groups", "dog"),
+    }
     with ThreadPoolExecutor(2) as pool:
-        baseline = pool.submit(evaluate, colours, painted, "--json")
-        (here / "baseline.json").write_text(baseline.result().stdout)
-        calls: dict[str, tuple[object, ...]] = {
-            "tiny": (tiny_model, dataset_folder / "valid", "--json"),
-            "table": (colours, painted, "--compare", reddish, "--reference", "the report=0.5"),
-            "spoiled": (colours, spoiled, "--report", "spoiled.html", "--explain", 3),
-            "passed": (colours, painted, "--gate", "baseline.json"),
-            "refused": (reddish, painted, "--gate", "baseline.json", "--json"),
-            "other labels": (colours, painted, "--compare", tiny_model),
-            "whole set": (tiny_model, dataset_folder),
-            "missing model": ("missing.onnx", painted),
-            "no baseline": (colours, painted, "--gate", "missing.json"),
-            "groups": (colours, painted, "--groups", "dog"),
+        futures: dict[str, Future[CommandResult]] = {
+            name: pool.submit(evaluate, *arguments) for name, arguments in commands.items()
         }
-        yield {"baseline": baseline} | {
-            name: pool.submit(evaluate, *arguments) for name, arguments in calls.items()
-        }
+
+        def get(name: str) -> CommandResult:
+            result = futures[name].result()
+            assert "Traceback" not in result.stderr
+            assert "Warning" not in result.stderr
+            return result
+
+        yield get
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.fixture(scope="module")
-def result_of(futures: Futures) -> Callable[[str], CommandResult]:
-    def get(name: str) -> CommandResult:
-        result = futures[name].result()
-        assert "Traceback" not in result.stderr
-        assert "Warning" not in result.stderr
-        return result
-
-    return get
-
-
-ResultOf = Callable[[str], CommandResult]
-
-
-def assert_refused(result: CommandResult, exit_code: int, *words: str) -> None:
-    """Checks that a command ended with one line on stderr, which holds the words."""
+def assert_error(result: CommandResult, exit_code: int, message: str) -> None:
+    """Check that the command printed one line on standard error and nothing else."""
     assert (result.returncode, result.stdout) == (exit_code, "")
     assert result.stderr.startswith(f"{COMMAND}: ")
     assert result.stderr.count("\n") == 1
-    for word in words:
-        assert word in result.stderr
+    assert message in result.stderr
 
 
-# --- the numbers
-
-
-def test_evaluate__numbers_are_those_of_training(result_of: ResultOf, tiny_run: Path) -> None:
-    """The must-hold: the same photos, the same numbers, on the shipped file."""
-    result = result_of("tiny")
+def test_evaluate__metrics_equal_those_of_training(get_result: GetResult, tiny_run: Path) -> None:
+    result = get_result("tiny")
     assert (result.returncode, result.stderr) == (0, "")
     (file,) = json.loads(result.stdout)["files"]
     metrics = json.loads((tiny_run / "metrics.json").read_text())
@@ -119,91 +97,83 @@ def test_evaluate__numbers_are_those_of_training(result_of: ResultOf, tiny_run: 
     assert file["threshold"] == metrics["operating_point"]["threshold"]
 
 
-def test_evaluate__numbers_are_scikit_learns(result_of: ResultOf) -> None:
-    value = json.loads(result_of("baseline").stdout)
-    photos = value["photos"]
-    truth = [photo["label"] for photo in photos]
-    predicted = [photo["predicted"][0] for photo in photos]
-    metrics = value["files"][0]["metrics"]
-    assert metrics["accuracy"] == 17 / 20
-    assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
-    expected = f1_score(truth, predicted, average="macro")
-    assert metrics["macro_f1"] == pytest.approx(expected)
-
-
-# --- what it prints
-
-
-def test_evaluate__table(result_of: ResultOf, colours: Path, reddish: Path, painted: Path) -> None:
-    result = result_of("table")
+def test_evaluate__table(
+    get_result: GetResult, color_model: Path, red_model: Path, color_images: Path
+) -> None:
+    result = get_result("table")
     assert (result.returncode, result.stderr) == (0, "")
-    first, *lines = result.stdout.splitlines()
-    assert first == f"{colours} on {painted}: 20 photos"
-    assert lines[0].startswith("  accuracy           0.850 (95 %: ")
-    assert lines[1].startswith("  balanced accuracy  0.821 (95 %: ")
-    assert lines[2].startswith("  macro-F1           0.816 (95 %: ")
-    assert lines[3].startswith("  calibration error  0.")
-    assert lines[4].startswith("  unknown under 0.5  ")
-    blocks = result.stdout.split("\n\n")
-    assert blocks[1].splitlines() == [
-        "class       precision  recall     F1  photos",
+    summary, classes, confusions, groups, files = result.stdout.split("\n\n")
+    for line, start in zip(
+        summary.splitlines(),
+        (
+            f"{color_model} on {color_images}: 20 images",
+            "  accuracy           0.850 (95%: ",
+            "  balanced accuracy  0.821 (95%: ",
+            "  macro-F1           0.816 (95%: ",
+            "  calibration error  0.",
+            "  threshold 0.5      coverage 100.0%, selective accuracy 85.0%",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(start)
+    assert classes.splitlines() == [
+        "class       precision  recall     F1  images",
         "<script>        0.900   1.000  0.947       9",
         "green & co      1.000   0.714  0.833       7",
         "red             0.600   0.750  0.667       4 *",
-        "* fewer than 5 photos: nothing can be claimed of this class",
+        "* fewer than 5 images: not reliable",
     ]
-    assert blocks[2].splitlines() == [
-        "most frequent mistakes",
-        "  green & co  taken for  red          2 of 7",
-        "  red         taken for  <script>     1 of 4",
+    assert confusions.splitlines() == [
+        "most frequent confusions",
+        "  green & co  predicted as  red          2 of 7",
+        "  red         predicted as  <script>     1 of 4",
     ]
-    header, day, _ = blocks[3].splitlines()
-    assert header.split() == ["group", "accuracy", "(95", "%)", "macro-F1", "photos"]
+    header, day, _ = groups.splitlines()
+    assert header.split() == ["group", "accuracy", "(95%)", "macro-F1", "images"]
     assert day.startswith("20130304  0.909 (")
-    _, *files = blocks[4].splitlines()
-    assert files[0].split() == [str(colours), "0.850", "0.821", "0.816"]
-    assert files[1].split()[:6] == [str(reddish), "0.200", "0.333", "0.111", "14", "1"]
-    assert files[2].split() == ["the", "report", "0.500", "on", "other", "photos,", "as", "given"]
+    _, first, second, reference, _ = files.splitlines()
+    assert first.split() == [str(color_model), "0.850", "0.821", "0.816"]
+    assert second.split()[:6] == [str(red_model), "0.200", "0.333", "0.111", "14", "1"]
+    assert reference.split() == ["the", "report", "0.500", "reported", "on", "other", "images"]
 
 
-def test_evaluate__spoiled_folder(result_of: ResultOf, here: Path) -> None:
-    result = result_of("spoiled")
+def test_evaluate__unreadable_image_and_unknown_class(
+    get_result: GetResult, work_folder: Path
+) -> None:
+    result = get_result("mixed")
     assert result.returncode == 1
-    report, last = result.stderr.splitlines()
-    assert report.startswith(f"{COMMAND}: report: spoiled.html, 0.")
-    assert last == f"{COMMAND}: 1 of 22 photos could not be read"
-    *_, strangers, unreadable = result.stdout.split("\n\n")
-    assert strangers.splitlines() == [
-        "classes that the model doesn't know, counted apart",
-        "  canoe  0 of 1 called unknown, most taken for red",
+    report, error = result.stderr.splitlines()
+    assert report.startswith(f"{COMMAND}: report: mixed.html, 0.")
+    assert error == f"{COMMAND}: 1 of 22 images cannot be read"
+    assert "20 images\n  accuracy           0.850 " in result.stdout
+    *_, unknown, unreadable = result.stdout.split("\n\n")
+    assert unknown.splitlines() == [
+        "classes that the model does not have, not included in the metrics",
+        "  canoe  0 of 1 reported as unknown, most frequent prediction: red",
     ]
-    head, line = unreadable.splitlines()
-    assert head == "could not be read, and not counted"
-    assert line.startswith("  red/20130305_9.jpg: not an image of a known format")
-    assert "20 photos\n  accuracy           0.850 " in result.stdout
-    page = (here / "spoiled.html").read_text()
-    assert 'Photos that could not be read, and are not counted: <a href="#unreadable">1</a>' in page
-    assert "Photos of classes that the model doesn't know, counted apart:" in page
+    heading, line = unreadable.splitlines()
+    assert heading == "unreadable images, not included in the metrics"
+    assert line.startswith("  red/20130305_9.jpg: ")
+    page = (work_folder / "mixed.html").read_text()
+    assert 'not included in the metrics: <a href="#unreadable">1</a>' in page
+    assert 'not included in the metrics: <a href="#unknown-classes">1</a>' in page
 
 
-# --- the gate
-
-
-def test_evaluate__gate_lets_the_same_file_pass(result_of: ResultOf) -> None:
-    result = result_of("passed")
+def test_evaluate__gate_passes_the_same_file(get_result: GetResult) -> None:
+    result = get_result("passed")
     assert (result.returncode, result.stderr) == (0, "")
     *_, gate = result.stdout.split("\n\n")
     first, _, accuracy, *_, last = gate.splitlines()
-    assert first.startswith("gate passed: against ")
-    assert first.endswith("on the same 20 photos")
+    assert first.startswith("gate passed: compared with ")
+    assert first.endswith(" on the same 20 images")
     assert accuracy.split() == ["accuracy", "0.850", "0.850", "1"]
-    assert last == "  not checked, fewer than 5 photos: red"
+    assert last == "  not checked, fewer than 5 images: red"
 
 
-def test_evaluate__gate_refuses_a_worse_file(result_of: ResultOf) -> None:
-    result = result_of("refused")
+def test_evaluate__gate_refuses_a_worse_file(get_result: GetResult) -> None:
+    result = get_result("refused")
     assert result.returncode == 5
-    assert result.stderr.startswith(f"{COMMAND}: refused, worse than ")
+    assert result.stderr.startswith(f"{COMMAND}: refused: worse than ")
     assert result.stderr.count("\n") == 1
     assert "accuracy 0.200 instead of 0.850" in result.stderr
     assert "recall of <script> 0.000 instead of 1.000" in result.stderr
@@ -212,92 +182,78 @@ def test_evaluate__gate_refuses_a_worse_file(result_of: ResultOf) -> None:
     assert gate["too_few"] == ["red"]
 
 
-# --- what can't be done
-
-
 @pytest.mark.parametrize(
-    ("name", "code", "words"),
+    ("name", "exit_code", "message"),
     [
-        ("other labels", 2, ("has other labels than",)),
-        ("whole set", 2, ("is a whole picture set", "/valid")),
-        ("missing model", 3, ("missing.onnx: no such model file",)),
-        ("no baseline", 3, ("missing.json: can't be read",)),
-        ("groups", 2, ("--groups dog: does not match",)),
+        ("labels", 2, "labels differ from those of"),
+        ("dataset", 2, "this is a whole dataset"),
+        ("no model", 3, "missing.onnx"),
+        ("no baseline", 3, "missing.json: cannot be read"),
+        ("groups", 2, "--groups dog: does not match"),
     ],
 )
-def test_evaluate__refused_in_one_line(
-    result_of: ResultOf, name: str, code: int, words: tuple[str, ...]
+def test_evaluate__unusable_inputs(
+    get_result: GetResult, name: str, exit_code: int, message: str
 ) -> None:
-    assert_refused(result_of(name), code, *words)
+    assert_error(get_result(name), exit_code, message)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--report", "no/where.html"), "must be a file in a folder that exists"),
-        (("--report", "model.onnx"), "is read by this very call"),
-        (("--max-drop", "1"), "--max-drop and --significance are for --gate"),
+        (("--report", "no/folder.html"), "must be a file in an existing folder"),
+        (("--report", "model.onnx"), "is an input of this command"),
+        (("--max-drop", "1"), "--max-drop and --significance require --gate"),
         (("--reference", "nothing"), "must be NAME=ACCURACY"),
     ],
 )
-def test_evaluate__options_that_make_no_sense(
-    colours: Path,
-    tmp_path: Path,
-    options: tuple[str, ...],
-    message: str,
+def test_evaluate__invalid_options(
+    color_model: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    shutil.copy(colours, tmp_path / "model.onnx")
-    content = (tmp_path / "model.onnx").read_bytes()
+    shutil.copy(color_model, tmp_path / "model.onnx")
     result = run_command(COMMAND, "model.onnx", tmp_path, *options, cwd=tmp_path)
-    assert_refused(result, 2, message)
-    assert (tmp_path / "model.onnx").read_bytes() == content
+    assert_error(result, 2, message)
+    assert (tmp_path / "model.onnx").read_bytes() == color_model.read_bytes()
 
 
 @pytest.mark.parametrize("text", ["=0.5", "a", "a=", "a=1.5", "a=nan", "a=-0.1"])
-def test_parse_reference__malformed(text: str) -> None:
+def test_parse_reference__invalid(text: str) -> None:
     with pytest.raises(UsageError, match="must be NAME=ACCURACY"):
         parse_reference(text)
 
 
-def test_parse_reference__the_last_sign_counts() -> None:
+def test_parse_reference__name_with_equals_sign() -> None:
     assert parse_reference("SVM, C=10=0.872") == ("SVM, C=10", 0.872)
 
 
-# --- light
-
-
-def test_evaluate__imports_no_pytorch(colours: Path, painted: Path, tmp_path: Path) -> None:
-    report = ("--report", tmp_path / "report.html")
-    result = subprocess.run(
-        [sys.executable, "-c", RUN_AND_LIST_MODULES, colours, painted, *report],
-        cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
-    )  # fmt: skip
+def test_evaluate__does_not_import_pytorch(
+    color_model: Path, color_images: Path, tmp_path: Path
+) -> None:
+    arguments = (color_model, color_images, "--report", tmp_path / "report.html")
+    result = run_module("support.list_modules", "boats_evaluate.cli:main", *arguments)
     assert result.returncode == 0, result.stderr
-    modules = set(json.loads(result.stderr.splitlines()[-1]))
+    modules = set(result.stdout.splitlines()[-1].split())
     assert {"onnxruntime", "sklearn", "jinja2", "boats_metrics.classification"} <= modules
     assert not modules & FORBIDDEN
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
 
-# --- stopped
-
-
-def test_evaluate__disk_full_leaves_the_older_page(
-    colours: Path, painted: Path, tmp_path: Path
+def test_evaluate__full_disk_keeps_the_old_report(
+    color_model: Path, color_images: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "report.html").write_text("older")
-    outcome = run_command(
-        COMMAND, colours, painted, "--report", "report.html", cwd=tmp_path, file_size_limit=10_000
-    )
-    assert outcome.returncode == 3
-    assert outcome.stderr.splitlines()[-1] == (
-        f"{COMMAND}: report.html: can't be written: File too large"
-    )
-    assert outcome.files() == {"report.html": len("older")}
+    (tmp_path / "report.html").write_text("old")
+    arguments = (color_model, color_images, "--report", "report.html")
+    result = run_command(COMMAND, *arguments, cwd=tmp_path, file_size_limit=10_000)
+    assert result.returncode == 3
+    assert result.stderr.splitlines()[-1].startswith(f"{COMMAND}: report.html: ")
+    assert result.stderr.endswith("File too large\n")
+    assert result.files() == {"report.html": len("old")}
 
 
-def test_evaluate__nobody_reads_the_results(colours: Path, painted: Path, tmp_path: Path) -> None:
-    command = [Path(sys.executable).parent / COMMAND, colours, painted, "--report", "report.html"]
+def test_evaluate__closed_standard_output(
+    color_model: Path, color_images: Path, tmp_path: Path
+) -> None:
+    command = [BIN / COMMAND, color_model, color_images, "--report", "report.html"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
@@ -309,8 +265,8 @@ def test_evaluate__nobody_reads_the_results(colours: Path, painted: Path, tmp_pa
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-def test_evaluate__interrupted(colours: Path, painted: Path, tmp_path: Path) -> None:
-    arguments = (colours, painted, "--report", "report.html")
-    outcome = run_command(COMMAND, *arguments, cwd=tmp_path, interrupt_at="on cpu")
-    assert (outcome.returncode, outcome.files()) == (130, {})
-    assert outcome.stderr.splitlines()[-1] == f"{COMMAND}: interrupted"
+def test_evaluate__interrupted(color_model: Path, color_images: Path, tmp_path: Path) -> None:
+    arguments = (color_model, color_images, "--report", "report.html")
+    result = run_command(COMMAND, *arguments, cwd=tmp_path, interrupt_at="on cpu")
+    assert (result.returncode, result.files()) == (130, {})
+    assert result.stderr.splitlines()[-1] == f"{COMMAND}: interrupted"

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boats_evaluate.evaluation import Evaluation
-from boats_evaluate.report import make_report, render, short_names
-from boats_evaluate.selection import MAX_PICTURES, select
+from boats_evaluate.evaluation import Evaluation, Reference
+from boats_evaluate.report import make_report, render_report, shorten_names
+from boats_evaluate.selection import MAX_THUMBNAILS, select_images
 from boats_runtime.classifier import Classifier
+from support.evaluations import make_evaluation
 
-MakeEvaluation = Callable[..., Evaluation]
 VOID = {"meta", "link", "img", "input", "br", "line", "circle", "rect", "polyline"}
+"""Elements without an end tag."""
 
 
 class Page(HTMLParser):
-    """Collects a page's tags, and the text inside scripts and styles."""
+    """Tags of a page, and the text inside its scripts and styles."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -47,8 +47,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(evaluated: Evaluation, colours: Path) -> str:
-    return make_report(evaluated, Classifier(colours, "cpu"), [("the <b>other</b>", 0.872)], 24)
+def text(evaluation: Evaluation, color_model: Path) -> str:
+    reference = Reference("the <b>other</b>", 0.872)
+    return make_report(evaluation, Classifier(color_model, "cpu"), [reference], 24)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def page(text: str) -> Page:
     return Page(text)
 
 
-def data_of(page: Page) -> dict[str, Any]:
+def read_script_data(page: Page) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(page.code["script"][0])
     return value
 
@@ -69,17 +70,15 @@ def test_make_report__well_formed(page: Page) -> None:
     assert anchors <= {f"#{name}" for name in ids}
 
 
-def test_make_report__names_are_text(text: str, page: Page) -> None:
-    tags = [tag for tag, _ in page.tags]
-    assert tags.count("script") == 2
+def test_make_report__escapes_names(text: str, page: Page) -> None:
+    assert [tag for tag, _ in page.tags].count("script") == 2
     images = [attrs for tag, attrs in page.tags if tag == "img"]
     assert images
     assert all(str(attrs["src"]).startswith("data:image/jpeg;base64,") for attrs in images)
-    assert not any("onerror" in attrs for _, attrs in page.tags)
     assert "&lt;script&gt;" in text
     assert "green &amp; co" in text
     assert "the &lt;b&gt;other&lt;/b&gt;" in text
-    assert "<script>" in data_of(page)["labels"]
+    assert "<script>" in read_script_data(page)["labels"]
 
 
 def test_make_report__loads_nothing(text: str, page: Page) -> None:
@@ -89,7 +88,7 @@ def test_make_report__loads_nothing(text: str, page: Page) -> None:
     assert not re.search(r"url\(|@import|https?://", text)
 
 
-def test_make_report__policy_allows_its_own_code_alone(page: Page) -> None:
+def test_make_report__content_security_policy(page: Page) -> None:
     (policy,) = (
         attrs["content"]
         for tag, attrs in page.tags
@@ -100,16 +99,16 @@ def test_make_report__policy_allows_its_own_code_alone(page: Page) -> None:
     assert rules == {
         "default-src": "'none'",
         "img-src": "data:",
-        "style-src": f"'sha256-{to_base64(style)}'",
-        "script-src": f"'sha256-{to_base64(script)}'",
+        "style-src": f"'sha256-{hash_to_base64(style)}'",
+        "script-src": f"'sha256-{hash_to_base64(script)}'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
-    # A policy of digests forbids styles in attributes.
+    # The policy forbids style attributes.
     assert not any("style" in attrs for _, attrs in page.tags)
 
 
-def to_base64(text: str) -> str:
+def hash_to_base64(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -126,53 +125,54 @@ def test_make_report__accessible(page: Page) -> None:
             assert attrs["type"] == "button"
 
 
-def test_make_report__what_the_scripts_need(page: Page, evaluated: Evaluation) -> None:
-    data = data_of(page)
-    assert data["photos"] == len(data["rows"]) == len(data["pictures"]) == 20
+def test_make_report__script_data(page: Page, evaluation: Evaluation) -> None:
+    data = read_script_data(page)
+    assert data["total"] == len(data["rows"]) == len(data["thumbnails"]) == 20
     assert sorted(row[4] for row in data["rows"]) == list(range(20))
-    truth = sorted(row[1:3] for row in data["rows"])
-    pairs = zip(evaluated.targets, evaluated.main.answers.predicted, strict=True)
-    assert truth == sorted([int(one), int(other)] for one, other in pairs)
+    pairs = np.column_stack([evaluation.targets, evaluation.main.predictions.predicted])
+    assert sorted(row[1:3] for row in data["rows"]) == sorted(pairs.tolist())
     assert len(data["curve"]) == 101
     assert data["curve"][0] == [20, 17]
 
 
-def test_make_report__mistakes_and_where_it_looked(text: str) -> None:
-    assert "All 3 mistakes, the highest score first" in text
-    assert text.count('alt="Where the model looked: ') == 3
-
-
-def test_make_report__disagreements_are_shown(text: str) -> None:
-    # All that it doesn't take for red itself.
-    assert "<p>15 of 20 photos. ✓ marks what is right.</p>" in text
+def test_make_report__mistakes_and_disagreements(text: str) -> None:
+    assert "All 3 mistakes, sorted by score" in text
+    assert text.count('alt="Saliency map: ') == 3
+    assert "<p>15 of 20 images. ✓ marks correct predictions.</p>" in text
     assert text.count("✗ red") == 14
 
 
-def test_render__bounded_and_says_so(make_evaluation: MakeEvaluation) -> None:
+def test_render_report__size_for_100_000_images() -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 16, 100_000)
     predicted = np.where(rng.random(100_000) < 0.9, targets, rng.integers(0, 16, 100_000))
     labels = tuple(f"class {number}" for number in range(16))
     evaluation = make_evaluation(labels, targets, predicted, scores=rng.random(100_000))
-    chosen = select(evaluation, 24)
-    places = chosen.listed[:MAX_PICTURES].tolist()
-    # Each picture as large as real ones are.
-    small = dict.fromkeys(places, "data:image/jpeg;base64," + "A" * 4000)
-    text = render(evaluation, chosen, [], small, [])
+    selection = select_images(evaluation, 24)
+    # Each thumbnail has a realistic size.
+    uri = "data:image/jpeg;base64," + "A" * 4000
+    thumbnails = dict.fromkeys(selection.listed[:MAX_THUMBNAILS].tolist(), uri)
+    text = render_report(evaluation, selection, [], thumbnails, [])
     assert len(text) < 5e6
-    assert "5,000 of 100,000 photos can be looked at in this page" in text
-    assert "600 have a picture" in text
+    assert "5,000 of 100,000 images can be viewed on this page" in text
+    assert "600 have a thumbnail" in text
 
 
 @pytest.mark.parametrize("predicted", [0, 1])
-def test_render__one_photo(make_evaluation: MakeEvaluation, predicted: int) -> None:
+def test_render_report__one_image(predicted: int) -> None:
     evaluation = make_evaluation(("a", "b"), np.array([0]), np.array([predicted]))
-    text = render(evaluation, select(evaluation, 0), [], {0: ""}, [])
+    text = render_report(evaluation, select_images(evaluation, 0), [], {0: ""}, [])
     assert Page(text).open == []
-    assert ("Most frequent mistakes" in text) == (predicted == 1)
-    assert "The surest mistakes" not in text
+    assert ("Most frequent confusions" in text) == (predicted == 1)
+    assert "Mistakes with the highest scores" not in text
 
 
-def test_short_names__only_where_they_differ() -> None:
-    assert short_names(["a/int8.onnx", "b/fp32.onnx"]) == ["int8.onnx", "fp32.onnx"]
-    assert short_names(["a/m.onnx", "b/m.onnx"]) == ["a/m.onnx", "b/m.onnx"]
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a/int8.onnx", "b/fp32.onnx"], ["int8.onnx", "fp32.onnx"]),
+        (["a/m.onnx", "b/m.onnx"], ["a/m.onnx", "b/m.onnx"]),
+    ],
+)
+def test_shorten_names__only_if_unique(names: list[str], expected: list[str]) -> None:
+    assert shorten_names(names) == expected

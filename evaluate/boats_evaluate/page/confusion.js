@@ -1,22 +1,22 @@
-// The confusion matrix: a cell under the pointer is read out, a cell that is pressed shows its photos.
+// Confusion matrix: pointing at a cell shows its share, selecting it shows its images.
 "use strict";
 (() => {
-  const AT_ONCE = 48;
+  const PAGE_SIZE = 48;
   const data = JSON.parse(document.getElementById("data").textContent);
   const matrix = document.querySelector(".matrix");
   const readout = document.getElementById("readout");
-  const dialog = document.getElementById("photos");
-  const list = document.getElementById("photos-list");
-  const more = document.getElementById("more");
-  const cells = new Map();
+  const dialog = document.getElementById("images");
+  const list = document.getElementById("images-list");
+  const moreButton = document.getElementById("show-more");
+  const rowsByCell = new Map();
   for (const row of data.rows) {
     const key = `${row[1]} ${row[2]}`;
-    if (!cells.has(key)) cells.set(key, []);
-    cells.get(key).push(row);
+    if (!rowsByCell.has(key)) rowsByCell.set(key, []);
+    rowsByCell.get(key).push(row);
   }
-  let shown = [];
+  let currentRows = [];
 
-  const add = (parent, tag, text, className) => {
+  const append = (parent, tag, text, className) => {
     const element = document.createElement(tag);
     if (text) element.textContent = text;
     if (className) element.className = className;
@@ -24,36 +24,37 @@
     return element;
   };
 
-  const card = ([name, truth, predicted, score, picture]) => {
-    const figure = add(add(list, "li"), "figure");
-    if (picture >= 0) {
-      const image = add(figure, "img");
-      image.src = data.pictures[picture];
-      image.alt =
-        truth === predicted
-          ? `Photo of ${data.labels[truth]}`
-          : `Photo of ${data.labels[truth]}, taken for ${data.labels[predicted]}`;
+  const describe = (truth, predicted) => {
+    const outcome = truth === predicted ? "correctly" : `as ${data.labels[predicted]}`;
+    return `${data.labels[truth]} predicted ${outcome}`;
+  };
+
+  const appendCard = ([name, truth, predicted, score, thumbnail]) => {
+    const figure = append(append(list, "li"), "figure");
+    if (thumbnail >= 0) {
+      const image = append(figure, "img");
+      image.src = data.thumbnails[thumbnail];
+      image.alt = `Image of ${describe(truth, predicted)}`;
     } else {
-      add(figure, "p", "no picture", "missing");
+      append(figure, "p", "no image", "no-image");
     }
-    const caption = add(figure, "figcaption");
-    add(caption, "p", `score ${score.toFixed(3)}`);
-    add(caption, "p", name, "file");
+    const caption = append(figure, "figcaption");
+    append(caption, "p", `score ${score.toFixed(3)}`);
+    append(caption, "p", name, "detail");
   };
 
   const showMore = () => {
     const start = list.children.length;
-    shown.slice(start, start + AT_ONCE).forEach(card);
-    more.hidden = list.children.length >= shown.length;
+    currentRows.slice(start, start + PAGE_SIZE).forEach(appendCard);
+    moreButton.hidden = list.children.length >= currentRows.length;
   };
 
-  const show = (button) => {
+  const showCell = (button) => {
     const { row, column, count, support } = button.dataset;
-    shown = cells.get(`${row} ${column}`) || [];
-    const what = row === column ? "named rightly" : `taken for ${data.labels[column]}`;
-    document.getElementById("photos-title").textContent = `${data.labels[row]} ${what}`;
-    const listed = shown.length < Number(count) ? `; ${shown.length} can be looked at here` : "";
-    document.getElementById("photos-note").textContent = `${count} of ${support} photos${listed}`;
+    currentRows = rowsByCell.get(`${row} ${column}`) || [];
+    document.getElementById("images-title").textContent = describe(row, column);
+    const viewable = currentRows.length < Number(count) ? `; ${currentRows.length} can be viewed here` : "";
+    document.getElementById("images-note").textContent = `${count} of ${support} images${viewable}`;
     list.replaceChildren();
     showMore();
     dialog.showModal();
@@ -62,20 +63,20 @@
 
   matrix.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) show(button);
+    if (button) showCell(button);
   });
-  const read = (event) => {
+  const updateReadout = (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    const share = (100 * button.dataset.count) / button.dataset.support;
-    readout.textContent = `${button.getAttribute("aria-label")} (${share.toFixed(1)} %)`;
+    const percentage = (100 * button.dataset.count) / button.dataset.support;
+    readout.textContent = `${button.getAttribute("aria-label")} (${percentage.toFixed(1)}%)`;
   };
-  matrix.addEventListener("pointerover", read);
-  matrix.addEventListener("focusin", read);
-  more.addEventListener("click", () => {
+  matrix.addEventListener("pointerover", updateReadout);
+  matrix.addEventListener("focusin", updateReadout);
+  moreButton.addEventListener("click", () => {
     const start = list.children.length;
     showMore();
-    if (more.hidden && list.children[start]) {
+    if (moreButton.hidden && list.children[start]) {
       list.children[start].tabIndex = -1;
       list.children[start].focus();
     }

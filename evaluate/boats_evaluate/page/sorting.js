@@ -1,31 +1,31 @@
-// Tables whose headings sort them: numbers largest first, names in their order.
+// Sortable tables: numbers start in descending order, names in ascending order.
 "use strict";
 (() => {
-  const names = new Intl.Collator(undefined, { numeric: true });
+  const collator = new Intl.Collator(undefined, { numeric: true });
 
-  const valueOf = (row, place) => {
-    const cell = row.cells[place];
+  const getValue = (row, column) => {
+    const cell = row.cells[column];
     return cell.tagName === "TH" ? cell.dataset.value : Number(cell.dataset.value);
   };
 
-  const sort = (table, place) => {
+  const sortTable = (table, column) => {
     const headings = [...table.tHead.rows[0].cells];
-    const now = headings[place].getAttribute("aria-sort");
-    const isNumber = headings[place].classList.contains("number");
-    const first = isNumber ? "descending" : "ascending";
-    const second = isNumber ? "ascending" : "descending";
-    const order = now === first ? second : first;
+    const currentOrder = headings[column].getAttribute("aria-sort");
+    const isNumber = headings[column].classList.contains("number");
+    const firstOrder = isNumber ? "descending" : "ascending";
+    const secondOrder = isNumber ? "ascending" : "descending";
+    const order = currentOrder === firstOrder ? secondOrder : firstOrder;
     const sign = order === "ascending" ? 1 : -1;
-    const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row, place), row]);
-    rows.sort(([a], [b]) => sign * (isNumber ? a - b : names.compare(a, b)));
+    const rows = [...table.tBodies[0].rows].map((row) => [getValue(row, column), row]);
+    rows.sort(([a], [b]) => sign * (isNumber ? a - b : collator.compare(a, b)));
     table.tBodies[0].append(...rows.map(([, row]) => row));
     headings.forEach((heading) => heading.removeAttribute("aria-sort"));
-    headings[place].setAttribute("aria-sort", order);
+    headings[column].setAttribute("aria-sort", order);
   };
 
   for (const table of document.querySelectorAll("table.sortable")) {
-    [...table.tHead.rows[0].cells].forEach((heading, place) => {
-      heading.querySelector("button").addEventListener("click", () => sort(table, place));
+    [...table.tHead.rows[0].cells].forEach((heading, column) => {
+      heading.querySelector("button").addEventListener("click", () => sortTable(table, column));
     });
   }
 })();
