@@ -19,7 +19,7 @@ from boats_train.finetune.distributed import DistributedContext
 from boats_train.finetune.freezing import unfreeze
 from boats_train.finetune.linear_head import HeadSettings
 from boats_train.finetune.loop import EpochMetrics
-from boats_train.finetune.sampling import EpochSampler, ImageLoader
+from boats_train.finetune.sampling import EpochSampler, ImageLoader, Key
 from boats_train.models.feature_network import FeatureNetwork
 
 LABEL_SMOOTHING = 0.1
@@ -129,20 +129,17 @@ class Trainer:
             "scheduler": self._scheduler,
             "scaler": self._scaler,
         }
-        self._share = settings.batch_size // world_size
-        self._valid_indices = range(distributed.rank, len(data.valid.paths), world_size)
         self._sampler = EpochSampler(
             data.train.targets, self._steps * settings.batch_size, settings.seed, distributed
         )
+        indices = range(distributed.rank, len(data.valid.paths), world_size)
+        valid_keys: list[Key] = [(index, None) for index in indices]
+        batch_size = settings.batch_size // world_size
         self._train_loader = ImageLoader(
-            data.train, data.preprocessing, self._sampler, self._share, world_size
+            data.train, data.preprocessing, self._sampler, batch_size, world_size
         )
         self._valid_loader = ImageLoader(
-            data.valid,
-            data.preprocessing,
-            [(index, None) for index in self._valid_indices],
-            self._share,
-            world_size,
+            data.valid, data.preprocessing, valid_keys, batch_size, world_size
         )
 
     def describe(self) -> str:
@@ -174,18 +171,19 @@ class Trainer:
 
     def evaluate(self) -> tuple[ClassificationMetrics, float]:
         """Return metrics and mean loss of the averaged weights on the validation images."""
-        valid = self._data.valid
+        valid, distributed = self._data.valid, self._distributed
         predictions = torch.zeros(len(valid.paths), dtype=torch.int64)
-        total_loss = torch.zeros(1)
-        batches = torch.split(torch.tensor(self._valid_indices), self._share)
+        share = predictions[distributed.rank :: distributed.world_size]  # a view
+        count, total_loss = 0, torch.zeros(1)
         self._averaged.eval()
         with torch.inference_mode(), self._autocast:
-            for indices, (pixels, targets) in zip(batches, self._valid_loader, strict=False):
+            for pixels, targets in self._valid_loader:
                 logits = self._averaged(pixels.to(self._device)).float().cpu()
                 total_loss += self._loss(logits, targets) * len(targets)
-                predictions[indices] = logits.argmax(dim=1)
-        predicted = self._distributed.all_reduce_sum(predictions).numpy()
-        loss = float(self._distributed.all_reduce_sum(total_loss)) / len(valid.paths)
+                share[count : count + len(targets)] = logits.argmax(dim=1)
+                count += len(targets)
+        predicted = distributed.all_reduce_sum(predictions).numpy()
+        loss = float(distributed.all_reduce_sum(total_loss)) / len(valid.paths)
         return compute_metrics(valid.targets, predicted, self._data.classes), loss
 
     def save_best(self) -> None:
