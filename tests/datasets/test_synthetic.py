@@ -1,5 +1,4 @@
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boats_data import synthetic as demo
-from boats_data.drawing import draw_photo
-from boats_data.hulls import LABELS
-from boats_data.synthetic import DEMO_COUNTS, write_demo_data
+from boats_data import synthetic
+from boats_data.dataset import scan_dataset
+from boats_data.groups import find_groups
+from boats_data.synthetic import DEMO_COUNTS, draw_image, write_demo_data
 from boats_runtime.errors import OutputError, UsageError
+from support.process import TESTS, module_command
 
 COUNTS = {"water": (1, 1, 0), "gondola": (2, 1, 1)}
+BOATS = [label for label in DEMO_COUNTS if label != "water"]
 
 
-def contents(root: Path) -> dict[str, bytes]:
+def read_files(root: Path) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
@@ -25,221 +26,179 @@ def contents(root: Path) -> dict[str, bytes]:
     }
 
 
-def make(root: Path, seed: int = 0) -> dict[str, bytes]:
+def write_demo(root: Path, seed: int = 0) -> dict[str, bytes]:
     write_demo_data(root, seed, COUNTS)
-    return contents(root)
+    return read_files(root)
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_draw_photo__rgb_800_by_240(label: str) -> None:
-    for seed in range(4):
-        photo = draw_photo(label, np.random.default_rng(seed))
-        assert (photo.mode, photo.size) == ("RGB", (800, 240))
+@pytest.mark.parametrize("label", DEMO_COUNTS)
+def test_draw_image__size_and_variety(label: str) -> None:
+    images = [draw_image(label, light, np.random.default_rng(light)) for light in range(4)]
+    assert {(image.mode, image.size) for image in images} == {("RGB", (800, 240))}
+    assert len({image.tobytes() for image in images}) == 4
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_draw_photo__no_two_alike(label: str) -> None:
-    photos = {draw_photo(label, np.random.default_rng(seed)).tobytes() for seed in range(3)}
-    assert len(photos) == 3
-
-
-@pytest.mark.parametrize("label", [label for label in LABELS if label != "water"])
-def test_draw_photo__boat_changes_the_water(label: str) -> None:
-    # Everything up to the boat is drawn alike: what differs is the boat, its mirror image and,
-    # as the streams part there, grain and exposure.
+@pytest.mark.parametrize("label", BOATS)
+def test_draw_image__boat_changes_the_water(label: str) -> None:
+    # Everything but the boat, its reflection and the exposure is equal.
     boat, water = (
-        np.asarray(draw_photo(name, np.random.default_rng(5)), dtype=float).mean(axis=2)
+        np.asarray(draw_image(name, 0, np.random.default_rng(5)), dtype=float).mean(axis=2)
         for name in (label, "water")
     )
-    apart = np.abs(boat - boat.mean() - water + water.mean()) > 30
-    assert 0.02 < apart.mean() < 0.7
+    changed = np.abs(boat - np.median(boat) - water + np.median(water)) > 30
+    assert 0.02 < changed.mean() < 0.7
 
 
-def test_draw_photo__unknown_label() -> None:
+def test_draw_image__unknown_class() -> None:
     with pytest.raises(UsageError, match=r"'submarine': .*water, ferry, motorboat"):
-        draw_photo("submarine", np.random.default_rng(0))
+        draw_image("submarine", 0, np.random.default_rng(0))
 
 
-def test_demo_counts__all_classes_unequal() -> None:
-    assert set(DEMO_COUNTS) == set(LABELS)
-    assert DEMO_COUNTS["ferry"] == (34, 6, 8)
-    train, valid, test = (sum(numbers) for numbers in zip(*DEMO_COUNTS.values(), strict=True))
-    assert (train, valid, test) == (126, 26, 38)
-    assert len({numbers[0] for numbers in DEMO_COUNTS.values()}) == len(LABELS)
-
-
-def test_make_demo_data__layout(tmp_path: Path) -> None:
-    assert list(make(tmp_path / "new" / "demo")) == [
+def test_write_demo_data__layout(tmp_path: Path) -> None:
+    assert list(write_demo(tmp_path / "new" / "demo")) == [
         ".boats-demo",
-        "test/gondola/gondola_000.jpg",
-        "train/gondola/gondola_000.jpg",
-        "train/gondola/gondola_001.jpg",
-        "train/water/water_000.jpg",
-        "valid/gondola/gondola_000.jpg",
-        "valid/water/water_000.jpg",
+        "test/gondola/20240706_gondola_000.jpg",
+        "train/gondola/20240511_gondola_000.jpg",
+        "train/gondola/20240512_gondola_001.jpg",
+        "train/water/20240511_water_000.jpg",
+        "valid/gondola/20240608_gondola_000.jpg",
+        "valid/water/20240608_water_000.jpg",
     ]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["demo"]
-    mark = json.loads((tmp_path / "new" / "demo" / ".boats-demo").read_text())
-    assert mark == {"seed": 0, "counts": {"water": [1, 1, 0], "gondola": [2, 1, 1]}}
+    marker = json.loads((tmp_path / "new" / "demo" / ".boats-demo").read_text())
+    assert marker == {"seed": 0, "counts": {"water": [1, 1, 0], "gondola": [2, 1, 1]}}
 
 
-def test_make_demo_data__jpegs_of_the_one_size(tmp_path: Path) -> None:
-    make(tmp_path / "demo")
-    for path in (tmp_path / "demo").rglob("*.jpg"):
-        with Image.open(path) as photo:
-            assert (photo.format, photo.mode, photo.size) == ("JPEG", "RGB", (800, 240))
+def test_write_demo_data__default_counts_and_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "draw_image", lambda *_: Image.new("RGB", (8, 8)))
+    write_demo_data(tmp_path / "demo")
+    splits = scan_dataset(tmp_path / "demo").splits
+    assert {name: len(images.paths) for name, images in splits.items()} == {
+        "train": 126, "valid": 26, "test": 38,
+    }  # fmt: skip
+    days = [set(find_groups(images.paths, None) or ()) for images in splits.values()]
+    assert [len(split_days) for split_days in days] == [4, 4, 4]
+    assert len(set.union(*days)) == 12
 
 
-def test_make_demo_data__folder_opens_like_any_other(tmp_path: Path) -> None:
-    (tmp_path / "plain").mkdir()
-    make(tmp_path / "demo")
+def test_write_demo_data__jpegs_in_a_readable_folder(tmp_path: Path) -> None:
+    write_demo(tmp_path / "demo")
     assert (tmp_path / "demo").stat().st_mode & 0o055 == 0o055
+    for path in (tmp_path / "demo").rglob("*.jpg"):
+        with Image.open(path) as image:
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (800, 240))
 
 
-def test_make_demo_data__same_seed_same_bytes(tmp_path: Path) -> None:
-    assert make(tmp_path / "one") == make(tmp_path / "two")
+def test_write_demo_data__seed_determines_the_bytes(tmp_path: Path) -> None:
+    first, second = write_demo(tmp_path / "first"), write_demo(tmp_path / "second")
+    assert first == second
+    assert len(set(first.values())) == len(first)
+    other = write_demo(tmp_path / "other", seed=1)
+    assert list(other) == list(first)
+    assert all(other[name] != first[name] for name in first)
 
 
-def test_make_demo_data__other_seed_differs(tmp_path: Path) -> None:
-    one, two = make(tmp_path / "one", seed=0), make(tmp_path / "two", seed=1)
-    assert list(one) == list(two)
-    assert all(one[name] != two[name] for name in one)
+def test_write_demo_data__images_are_independent_of_counts(tmp_path: Path) -> None:
+    first = write_demo(tmp_path / "first")
+    write_demo_data(tmp_path / "second", 0, {"rowboat": (1, 0, 0), "gondola": (3, 2, 1)})
+    second = read_files(tmp_path / "second")
+    for name in (
+        "train/gondola/20240512_gondola_001.jpg",
+        "valid/gondola/20240608_gondola_000.jpg",
+    ):
+        assert first[name] == second[name]
 
 
-def test_make_demo_data__every_photo_its_own(tmp_path: Path) -> None:
-    photos = make(tmp_path / "demo")
-    assert len(set(photos.values())) == len(photos)
-
-
-def test_make_demo_data__stream_of_its_own_for_every_photo(
+def test_write_demo_data__drawn_in_a_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states: list[str] = []
-
-    def draw(_: str, rng: np.random.Generator) -> Image.Image:
-        states.append(str(rng.bit_generator.state))
-        return Image.new("RGB", (8, 8))
-
-    monkeypatch.setattr(demo, "draw_photo", draw)
-    make(tmp_path / "demo")
-    assert len(set(states)) == len(states) == 6
-
-
-def test_make_demo_data__drawn_beside_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: set[str] = set()
+    folders: set[str] = set()
 
     def draw(*_: object) -> Image.Image:
-        seen.update(path.name[:9] for path in tmp_path.iterdir())
+        folders.update(path.name[:9] for path in tmp_path.iterdir())
         return Image.new("RGB", (8, 8))
 
-    monkeypatch.setattr(demo, "draw_photo", draw)
-    make(tmp_path / "demo")
-    assert seen == {".drawing-"}
+    monkeypatch.setattr(synthetic, "draw_image", draw)
+    write_demo(tmp_path / "demo")
+    assert folders == {".drawing-"}
 
 
-def test_make_demo_data__more_photos_leave_the_others_as_they_are(tmp_path: Path) -> None:
-    few = make(tmp_path / "few")
-    write_demo_data(tmp_path / "many", 0, {"rowboat": (1, 0, 0), "gondola": (3, 2, 1)})
-    many = contents(tmp_path / "many")
-    for name in ("train/gondola/gondola_001.jpg", "valid/gondola/gondola_000.jpg"):
-        assert few[name] == many[name]
-
-
-def test_make_demo_data__existing_demo_reused(tmp_path: Path) -> None:
+def test_write_demo_data__existing_demo_is_kept(tmp_path: Path) -> None:
     root = tmp_path / "demo"
-    make(root)
-    before = {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))}
-    inode = root.stat().st_ino
-    make(root)
-    assert {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))} == before
-    assert root.stat().st_ino == inode
+    write_demo(root)
+    before = {path: path.stat() for path in (root, *root.rglob("*"))}
+    write_demo(root)
+    after = {path: path.stat() for path in (root, *root.rglob("*"))}
+    assert {path: (status.st_ino, status.st_mtime_ns) for path, status in after.items()} == {
+        path: (status.st_ino, status.st_mtime_ns) for path, status in before.items()
+    }
 
 
-def test_make_demo_data__demo_of_another_seed_refused(tmp_path: Path) -> None:
-    before = make(tmp_path / "demo", seed=3)
-    with pytest.raises(UsageError, match=r"demo: exists and isn't this demo set .* seed 3"):
-        make(tmp_path / "demo", seed=4)
-    assert contents(tmp_path / "demo") == before
+def test_write_demo_data__other_seed_is_refused(tmp_path: Path) -> None:
+    before = write_demo(tmp_path / "demo", seed=3)
+    with pytest.raises(UsageError, match=r"demo: contains demo data of seed 3 or of other counts"):
+        write_demo(tmp_path / "demo", seed=4)
+    assert read_files(tmp_path / "demo") == before
 
 
 @pytest.mark.parametrize(
     "files",
     [
         {},
-        {"train/cat/felix.jpg": b"mine"},
-        {".boats-demo": b"not JSON", "mine.txt": b"mine"},
-        {".boats-demo": b"\xff\xfe", "mine.txt": b"mine"},
-        {".boats-demo": b'["seed"]', "mine.txt": b"mine"},
-        {".boats-demo/mine.txt": b"mine"},
+        {"train/cat/felix.jpg": b"user data"},
+        {".boats-demo": b"not JSON", "user.txt": b"user data"},
+        {".boats-demo": b"\xff\xfe", "user.txt": b"user data"},
+        {".boats-demo": b'["seed"]', "user.txt": b"user data"},
+        {".boats-demo/user.txt": b"user data"},
     ],
-    ids=["empty", "photos", "no_json", "no_text", "no_mark", "mark_is_folder"],
+    ids=["empty", "images", "no JSON", "no text", "no marker", "marker is a folder"],
 )
-def test_make_demo_data__foreign_folder_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
-    root = tmp_path / "photos"
+def test_write_demo_data__other_folder_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
+    root = tmp_path / "images"
     root.mkdir()
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
-    with pytest.raises(UsageError, match=r"photos: exists and isn't the demo set; name a folder"):
-        make(root)
-    assert contents(root) == files
+    with pytest.raises(UsageError, match="images: exists and is not demo data; choose a folder"):
+        write_demo(root)
+    assert read_files(root) == files
     assert list(tmp_path.iterdir()) == [root]
 
 
-def test_make_demo_data__file_in_the_way_refused(tmp_path: Path) -> None:
-    (tmp_path / "photos").write_bytes(b"mine")
-    with pytest.raises(UsageError, match="exists and isn't the demo set"):
-        make(tmp_path / "photos")
-    assert (tmp_path / "photos").read_bytes() == b"mine"
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_write_demo_data__no_folder_is_refused(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "images"
+    if kind == "file":
+        root.write_bytes(b"user data")
+    else:
+        root.symlink_to(tmp_path / "missing")
+    with pytest.raises(UsageError, match="exists and is not demo data"):
+        write_demo(root)
+    assert list(tmp_path.iterdir()) == [root]
+    assert root.is_file() == (kind == "file")
 
 
-def test_make_demo_data__dangling_link_refused(tmp_path: Path) -> None:
-    (tmp_path / "photos").symlink_to(tmp_path / "gone")
-    with pytest.raises(UsageError, match="exists and isn't the demo set"):
-        make(tmp_path / "photos")
-    assert list(tmp_path.iterdir()) == [tmp_path / "photos"]
+def test_write_demo_data__parent_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"user data")
+    with pytest.raises(OutputError, match=r"demo: cannot write the demo data: .*; free some disk"):
+        write_demo(tmp_path / "file" / "demo")
+    assert read_files(tmp_path) == {"file": b"user data"}
 
 
-def test_make_demo_data__parent_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"mine")
-    with pytest.raises(OutputError, match=r"demo: the demo set can't be written: .*; make room"):
-        make(tmp_path / "file" / "demo")
-    assert contents(tmp_path) == {"file": b"mine"}
-
-
-def test_make_demo_data__unknown_class_leaves_nothing(tmp_path: Path) -> None:
+def test_write_demo_data__unknown_class_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'submarine'"):
         write_demo_data(tmp_path / "demo", 0, {"water": (1, 0, 0), "submarine": (1, 0, 0)})
     assert list(tmp_path.iterdir()) == []
 
 
-FULL_DISK = """
-import sys
-from pathlib import Path
-from boats_runtime.errors import OutputError
-from boats_data.synthetic import write_demo_data
-
-try:
-    write_demo_data(Path(sys.argv[1]), 0, {"water": (2, 1, 1)})
-except OutputError as error:
-    print(error)
-    sys.exit(7)
-"""
-
-
-def test_make_demo_data__full_disk_leaves_nothing(tmp_path: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
+def test_write_demo_data__full_disk_leaves_nothing(tmp_path: Path) -> None:
+    command = module_command("support.write_demo_data", tmp_path / "demo")
+    launcher = TESTS / "support" / "launcher.py"
     result = subprocess.run(
-        [sys.executable, "-B", "-c", FULL_DISK, tmp_path / "demo"],
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, launcher, "2000", *command], capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (7, "")
-    assert result.stdout.startswith(f"{tmp_path / 'demo'}: the demo set can't be written: File too")
+    assert result.stdout.startswith(f"{tmp_path / 'demo'}: cannot write the demo data: File too")
     assert list(tmp_path.iterdir()) == []

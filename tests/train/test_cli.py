@@ -163,7 +163,7 @@ def test_train__weights_cant_be_downloaded(outcomes: Outcomes) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--data", "nowhere"), 3, "nowhere: no such folder; give --data DIR"),
+        (("--data", "nowhere"), 3, "nowhere: folder does not exist; pass --data DIR"),
         (("--image-size", "240"), 2, "--image-size 240: expected HEIGHTxWIDTH, like 240x800"),
         (("--image-size", "16x800"), 2, "--image-size 16x800: each side must be "),
         (("--seed", "-1"), 2, "--seed -1: must be 0 to 4294967295"),

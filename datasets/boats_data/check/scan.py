@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from boats_data.check.perceptual_hash import compute_hash
 from boats_data.dataset import Dataset
 from boats_runtime.errors import ImageError
-from boats_runtime.preprocessing import decode, turn
+from boats_runtime.preprocessing import apply_orientation, decode
 from boats_runtime.progress import track
 
 
@@ -100,7 +100,7 @@ def _scan(path: Path, image: ScannedImage) -> ScannedImage:
     image = replace(image, digest=hashlib.sha256(content).hexdigest())
     try:
         decoded = decode(content)
-        width, height = turn(decoded).size
+        width, height = apply_orientation(decoded).size
         properties = ImageProperties(
             decoded.format or "?", decoded.mode, width, height, compute_hash(decoded)
         )
