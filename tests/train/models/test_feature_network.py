@@ -16,16 +16,16 @@ MEANS = {
 
 
 @pytest.mark.parametrize("values", MEANS.values(), ids=MEANS.keys())
-def test_feature_network__normalises_as_torchvision(
+def test_feature_network__normalizes_as_torchvision(
     values: dict[str, tuple[float, float, float]],
 ) -> None:
     preprocessing = Preprocessing(16, 24, **values)
     pixels = torch.randint(0, 256, (3, 16, 24, 3), dtype=torch.uint8)
     pixels[0, 0, :2] = torch.tensor([[0], [255]])
-    normalised = FeatureNetwork(nn.Identity(), preprocessing)(pixels)
+    normalized = FeatureNetwork(nn.Identity(), preprocessing)(pixels)
     image = pixels.permute(0, 3, 1, 2) / 255
     expected = functional.normalize(image, preprocessing.mean, preprocessing.std)
-    torch.testing.assert_close(normalised, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(normalized, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_feature_network__is_in_evaluation_mode() -> None:
@@ -34,35 +34,30 @@ def test_feature_network__is_in_evaluation_mode() -> None:
     assert not any(module.training for module in network.modules())
     pixels = torch.randint(0, 256, (2, 64, 160, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        together = network(pixels)
-        alone = torch.cat([network(pixels[:1]), network(pixels[1:])])
-    # With BatchNorm in training mode each photo would depend on the others.
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
+        batch = network(pixels)
+        single = torch.cat([network(pixels[:1]), network(pixels[1:])])
+    # With BatchNorm in training mode, each image would depend on the others.
+    torch.testing.assert_close(batch, single, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["vit_b_16", "maxvit_t"])
-def test_check_network__takes_one_size_only(name: str) -> None:
+def test_check_network__fixed_image_size(name: str) -> None:
     backbone = build_backbone(name)
     square, wide = Preprocessing(224, 224), Preprocessing(240, 800)
     check_network(FeatureNetwork(backbone, square), name, square)
-    with pytest.raises(UsageError, match=f"--backbone {name}: does not take photos of 240x800: "):
+    with pytest.raises(UsageError, match=f"--backbone {name}: does not accept images of 240x800: "):
         check_network(FeatureNetwork(backbone, wide), name, wide)
 
 
-def test_check_network__photos_too_small() -> None:
+def test_check_network__images_too_small() -> None:
     size = Preprocessing(32, 32)
     network = FeatureNetwork(build_backbone("alexnet"), size)
-    with pytest.raises(UsageError, match="--backbone alexnet: does not take photos of 32x32: "):
+    with pytest.raises(UsageError, match="--backbone alexnet: does not accept images of 32x32: "):
         check_network(network, "alexnet", size)
 
 
 def test_check_network__features_are_a_map() -> None:
     size = Preprocessing(32, 64)
     network = FeatureNetwork(nn.Conv2d(3, 4, 3), size)
-    with pytest.raises(UsageError, match="features are not one vector a photo"):
+    with pytest.raises(UsageError, match="the features of an image are not a vector"):
         check_network(network, "conv", size)
-
-
-def test_check_network__all_is_well() -> None:
-    size = Preprocessing(32, 64)
-    check_network(FeatureNetwork(build_backbone("resnet18"), size), "resnet18", size)

@@ -9,7 +9,6 @@ digests.json          SHA-256 of each of these files
 """
 
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -193,14 +192,15 @@ def _write_files(run: Run, folder: Path) -> None:
 
 
 def _rename_to_free_name(temporary: Path, parent: Path, name: str) -> Path:
-    for number in itertools.count(1):
+    number = 1
+    while True:
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
             return temporary.rename(folder)
         except OSError:  # the folder exists, possibly from a concurrent training
             if not folder.exists():
                 raise
-    raise AssertionError("unreachable")
+        number += 1
 
 
 def _to_json(value: object) -> bytes:
