@@ -124,10 +124,7 @@ def evaluate(
         gate_json = gate_result.to_json() if gate_result else None
         typer.echo(json.dumps(results.to_json(evaluated, gate_json), indent=1))
     else:
-        for line in terminal.format_evaluation(evaluated, references):
-            typer.echo(line)
-        for line in terminal.format_gate(gate_result) if gate_result else ():
-            typer.echo(line)
+        typer.echo(terminal.format_evaluation(evaluated, references, gate_result))
     if gate_result:
         require_passed(gate_result)
     if evaluated.unreadable:

@@ -40,28 +40,15 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Metrics of one group of images.
-
-    Attributes:
-        name: Name of the group, read from the file names.
-        metrics: Metrics of its images.
-    """
-
-    name: str
-    metrics: ClassificationMetrics
-
-
-@dataclass(frozen=True)
 class Groups:
     """Metrics by group.
 
     Attributes:
-        shown: The largest groups, sorted by name.
+        shown: Metrics of the largest groups by name, sorted.
         omitted: Number of smaller groups without metrics.
     """
 
-    shown: tuple[Group, ...]
+    shown: dict[str, ClassificationMetrics]
     omitted: int
 
 
@@ -166,13 +153,12 @@ def compute_group_metrics(
         return None
     names, indices, sizes = np.unique(found, return_inverse=True, return_counts=True)
     largest = np.sort(np.argsort(-sizes, kind="stable")[:MAX_GROUPS])
-    groups = tuple(
-        Group(
-            str(names[group]),
-            compute_metrics(targets[indices == group], predicted[indices == group], labels),
+    groups = {
+        str(names[group]): compute_metrics(
+            targets[indices == group], predicted[indices == group], labels
         )
         for group in largest
-    )
+    }
     return Groups(groups, len(names) - len(groups))
 
 

@@ -5,15 +5,16 @@ McNemar's test for the accuracy, a paired bootstrap for macro-F1, McNemar's test
 each class with enough images, corrected for the number of classes (Holm).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from boats_evaluate.evaluation import Evaluation
 from boats_evaluate.file_metrics import MIN_SUPPORT
 from boats_evaluate.results import Baseline
-from boats_metrics.paired import ClassIndices, compare_paired, correct_holm, mcnemar_test
+from boats_metrics.paired import compare_paired, correct_holm, mcnemar_test
 from boats_runtime.errors import CheckError, DataError
 
 MAX_DROP = 0.5
@@ -21,9 +22,6 @@ MAX_DROP = 0.5
 
 SIGNIFICANCE = 0.05
 """Significance level of the tests."""
-
-Row = tuple[str, float, float, float, float, int]
-"""Values of a `GateCheck` without the significance level."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +128,10 @@ def compare_to_baseline(
         DataError: If the labels differ or the evaluations have no image in common.
     """
     labels = evaluation.labels
-    if difference := sorted(set(labels) ^ set(baseline.labels)):
+    if mismatch := sorted(set(labels) ^ set(baseline.labels)):
         raise DataError(
-            f"the baseline has different labels: {', '.join(difference[:3])}"
-            f"{'...' if difference[3:] else ''} in only one of them; create a new baseline"
+            f"the baseline has different labels: {', '.join(mismatch[:3])}"
+            f"{'...' if mismatch[3:] else ''} in only one of them; create a new baseline"
         )
     common = np.array([digest in baseline.predicted for digest in evaluation.digests])
     if not common.any():
@@ -141,26 +139,38 @@ def compare_to_baseline(
             f"the baseline has different images: none of its {len(baseline.predicted)} images is "
             f"in {evaluation.folder}; create a new baseline"
         )
-    before = np.array(
-        [
-            labels.index(baseline.predicted[digest])
-            for digest, is_common in zip(evaluation.digests, common, strict=True)
-            if is_common
-        ]
-    )
+    digests = [digest for digest in evaluation.digests if digest in baseline.predicted]
+    before = np.array([labels.index(baseline.predicted[digest]) for digest in digests])
     after = evaluation.main.predictions.predicted[common]
     targets = evaluation.targets[common]
     support = np.bincount(targets, minlength=len(labels))
-    rows = [
-        *_compare_totals(targets, before, after, max_drop),
-        *_compare_recalls(targets, before, after, max_drop, labels),
+
+    def check(
+        name: str, correct_before: NDArray[np.bool_], correct_after: NDArray[np.bool_]
+    ) -> GateCheck:
+        shares = float(correct_before.mean()), float(correct_after.mean())
+        p_worse = mcnemar_test(correct_before, correct_after).p_worse
+        return GateCheck(name, *shares, max_drop, p_worse, len(correct_before), significance)
+
+    comparison = compare_paired(targets, before, after)
+    f1 = comparison.macro_f1_before, comparison.macro_f1_before + comparison.macro_f1
+    p_f1 = comparison.p_macro_f1_worse
+    recalls = [
+        check(f"recall of {label}", before[rows] == index, after[rows] == index)
+        for index, label in enumerate(labels)
+        if (rows := targets == index).sum() >= MIN_SUPPORT
     ]
+    corrected = correct_holm([recall.p_worse for recall in recalls])
     return GateResult(
         baseline=baseline.file,
         images=len(targets),
         only_evaluated=int((~common).sum()),
         only_baseline=len(set(baseline.predicted) - set(evaluation.digests)),
-        checks=tuple(GateCheck(*row, significance) for row in rows),
+        checks=(
+            check("accuracy", before == targets, after == targets),
+            GateCheck("macro-F1", *f1, 2 * max_drop, p_f1, len(targets), significance),
+            *(replace(row, p_worse=p) for row, p in zip(recalls, corrected, strict=True)),
+        ),
         unchecked=tuple(labels[i] for i in np.flatnonzero((support > 0) & (support < MIN_SUPPORT))),
     )
 
@@ -176,38 +186,3 @@ def require_passed(result: GateResult) -> None:
             f"refused: worse than {result.baseline} on the same {result.images} images "
             f"(p < {result.failures[0].significance:g}): {'; '.join(map(str, result.failures))}"
         )
-
-
-def _compare_totals(
-    targets: ClassIndices, before: ClassIndices, after: ClassIndices, max_drop: float
-) -> list[Row]:
-    comparison = compare_paired(targets, before, after)
-    difference, images = comparison.difference, len(targets)
-    accuracy = float(np.mean(before == targets)), float(np.mean(after == targets))
-    macro_f1 = difference.macro_f1_before, difference.macro_f1_before + difference.macro_f1
-    return [
-        ("accuracy", *accuracy, max_drop, comparison.mcnemar.p_worse, images),
-        ("macro-F1", *macro_f1, 2 * max_drop, difference.p_macro_f1_worse, images),
-    ]
-
-
-def _compare_recalls(
-    targets: ClassIndices,
-    before: ClassIndices,
-    after: ClassIndices,
-    max_drop: float,
-    labels: tuple[str, ...],
-) -> list[Row]:
-    rows = []
-    for index, label in enumerate(labels):
-        inside = targets == index
-        images = int(inside.sum())
-        if images >= MIN_SUPPORT:
-            hits = before[inside] == index, after[inside] == index
-            recalls = float(hits[0].mean()), float(hits[1].mean())
-            rows.append((f"recall of {label}", recalls, mcnemar_test(*hits).p_worse, images))
-    corrected = correct_holm([p for _, _, p, _ in rows])
-    return [
-        (name, *recalls, max_drop, p, images)
-        for (name, recalls, _, images), p in zip(rows, corrected, strict=True)
-    ]

@@ -73,10 +73,10 @@ def open_classifiers(paths: Sequence[Path], provider: str) -> list[Classifier]:
     classifiers = [Classifier(path, provider) for path in paths]
     expected = set(classifiers[0].metadata.labels)
     for path, classifier in zip(paths, classifiers, strict=True):
-        if difference := sorted(expected ^ set(classifier.metadata.labels)):
+        if mismatch := sorted(expected ^ set(classifier.metadata.labels)):
             raise UsageError(
-                f"{path}: labels differ from those of {paths[0]}: {', '.join(difference[:3])}"
-                f"{'...' if difference[3:] else ''} in only one of them"
+                f"{path}: labels differ from those of {paths[0]}: {', '.join(mismatch[:3])}"
+                f"{'...' if mismatch[3:] else ''} in only one of them"
             )
     return classifiers
 

@@ -1,40 +1,7 @@
 """JSON output of an evaluation, which later serves as the baseline of `--gate`.
 
-Schema of `--json`; `schema_version` increases when the meaning of a key changes. Shares are 0 to 1,
-intervals are 95% `[low, high]`, null marks a value that is not defined.
-
-    schema_version      1
-    folder              folder of the images, as given
-    labels              classes of the models
-    files               for each file, the evaluated one first:
-        file                 path as given
-        model                digest of the file, as printed by `boats-export inspect`
-        bytes, precision     size, and `fp32`, `fp16` or `int8`
-        provider             provider that ran the model
-        metrics              `accuracy`, `balanced_accuracy` and `macro_f1`, each with its
-                             `_interval`; `photos`: number of images; `classes`: for each class
-                             `label`, `precision`, `recall`, `f1` and `support`
-        not_claimable        classes with fewer than 5 images
-        calibration          `error`: expected calibration error; `bins`: for each bin `low`,
-                             `photos`, mean `score` and `accuracy`
-        threshold            smallest score that is not reported as unknown
-        coverage             share of the images with a score of at least the threshold
-        answered_accuracy    share of correct predictions among these
-        curve                threshold, coverage and accuracy for thresholds in steps of 0.01
-        confusions           `label` predicted as `predicted`: `count` of `support` images
-        against_first        comparison with the first file: number of images `lost` and `won`,
-                             McNemar's `p_two_sided` and `p_worse`, and differences with
-                             intervals; null for the first file
-        unknown_classes      for each class that the models do not have: `label`, `photos`,
-                             `called_unknown`: number of images reported as unknown, and
-                             `taken_for`: most frequent prediction
-    groups              `name` and `metrics` of each group of images, for the first file; null
-                        without groups
-    groups_left_out     number of smaller groups without metrics
-    photos              for each image of a known class: `path` in the folder, `sha256` of the file,
-                        true `label`, and `predicted` and `score` of each file, in their order
-    unreadable          `path` and `error` of each image that cannot be read
-    gate                result of `--gate`, see `boats_evaluate.gate`; null without it
+The keys are described in `docs/reference/json.md`. `SCHEMA_VERSION` increases when the meaning of a
+key changes.
 """
 
 import json
@@ -51,7 +18,7 @@ SCHEMA_VERSION = 1
 
 
 def to_json(evaluation: Evaluation, gate: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return an evaluation in the schema above.
+    """Return an evaluation as JSON values.
 
     Args:
         evaluation: Evaluation.
@@ -67,7 +34,7 @@ def to_json(evaluation: Evaluation, gate: Mapping[str, Any] | None = None) -> di
         "labels": list(labels),
         "files": [_file_to_json(file) for file in evaluation.files],
         "groups": groups
-        and [{"name": group.name, "metrics": group.metrics.to_json()} for group in groups.shown],
+        and [{"name": name, "metrics": row.to_json()} for name, row in groups.shown.items()],
         "groups_left_out": groups.omitted if groups else 0,
         "photos": [
             {
@@ -85,8 +52,7 @@ def to_json(evaluation: Evaluation, gate: Mapping[str, Any] | None = None) -> di
 
 
 def _file_to_json(file: FileResult) -> dict[str, Any]:
-    metrics, comparison = file.metrics, file.comparison
-    classes = metrics.classification.classes
+    metrics, classes = file.metrics, file.metrics.classification.classes
     return {
         "file": file.name,
         "model": file.digest,
@@ -101,7 +67,7 @@ def _file_to_json(file: FileResult) -> dict[str, Any]:
         "answered_accuracy": metrics.at_threshold.accuracy,
         "curve": metrics.curve,
         "confusions": [asdict(confusion) for confusion in metrics.confusions],
-        "against_first": comparison and asdict(comparison.mcnemar) | asdict(comparison.difference),
+        "against_first": file.comparison and asdict(file.comparison),
         "unknown_classes": [
             {
                 "label": row.label,

@@ -3,50 +3,140 @@
 from collections.abc import Iterator, Sequence
 
 from boats_evaluate.evaluation import Evaluation, FileResult, Reference
-from boats_evaluate.file_metrics import MIN_SUPPORT, Groups, UnknownClass
+from boats_evaluate.file_metrics import MIN_SUPPORT, Confusion, Groups, UnknownClass
 from boats_evaluate.gate import GateResult
-from boats_metrics.classification import format_class_table
+from boats_metrics.classification import ClassificationMetrics, format_class_table
 
 MAX_ROWS = 10
 """Maximum number of confusions and of unreadable images that are listed."""
 
 
-def format_evaluation(evaluation: Evaluation, references: Sequence[Reference]) -> Iterator[str]:
-    """Yield the lines of a text report.
+def format_evaluation(
+    evaluation: Evaluation, references: Sequence[Reference], gate: GateResult | None = None
+) -> str:
+    """Return a text report.
 
     Args:
         evaluation: Evaluation.
         references: Accuracies of other models on other images.
+        gate: Result of the deployment gate.
     """
     main = evaluation.main
-    yield f"{main.name} on {evaluation.folder}: {len(evaluation.images)} images"
-    yield from _format_summary(main)
-    yield ""
-    yield from _format_classes(main)
-    if main.metrics.confusions:
-        yield ""
-        yield from _format_confusions(main)
-    if evaluation.groups:
-        yield ""
-        yield from _format_groups(evaluation.groups)
-    if evaluation.files[1:] or references:
-        yield ""
-        yield from _format_files(evaluation, references)
-    if main.unknown_classes:
-        yield ""
-        yield from _format_unknown_classes(main.unknown_classes)
-    if evaluation.unreadable:
-        yield ""
+    sections = (
+        _format_summary(evaluation),
+        _format_classes(main.metrics.classification),
+        _format_confusions(main.metrics.confusions),
+        _format_groups(evaluation.groups),
+        _format_files(evaluation.files, references),
+        _format_unknown_classes(main.unknown_classes),
+        _format_unreadable(evaluation.unreadable),
+        _format_gate(gate),
+    )
+    return "\n\n".join("\n".join(lines) for section in sections if (lines := list(section)))
+
+
+def _format_summary(evaluation: Evaluation) -> Iterator[str]:
+    file = evaluation.main
+    metrics, intervals = file.metrics.classification, file.metrics.classification.intervals
+    yield f"{file.name} on {evaluation.folder}: {metrics.images} images"
+    for name, value, (low, high) in (
+        ("accuracy", metrics.accuracy, intervals.accuracy),
+        ("balanced accuracy", metrics.balanced_accuracy, intervals.balanced_accuracy),
+        ("macro-F1", metrics.macro_f1, intervals.macro_f1),
+    ):
+        yield f"  {name:17}  {value:.3f} (95%: {low:.3f} to {high:.3f})"
+    yield f"  {'calibration error':17}  {file.metrics.reliability.calibration_error:.3f}"
+    threshold, coverage, accuracy = file.metrics.at_threshold
+    selective = "" if accuracy is None else f", selective accuracy {accuracy:.1%}"
+    yield f"  {f'threshold {threshold:g}':17}  coverage {coverage:.1%}{selective}"
+
+
+def _format_classes(metrics: ClassificationMetrics) -> Iterator[str]:
+    header, *lines = format_class_table(metrics)
+    yield header
+    for line, row in zip(lines, metrics.classes, strict=True):
+        yield line + (" *" if row.support < MIN_SUPPORT else "")
+    if any(row.support < MIN_SUPPORT for row in metrics.classes):
+        yield f"* fewer than {MIN_SUPPORT} images: not reliable"
+
+
+def _format_confusions(confusions: Sequence[Confusion]) -> Iterator[str]:
+    shown, hidden = confusions[:MAX_ROWS], confusions[MAX_ROWS:]
+    if not shown:
+        return
+    yield "most frequent confusions"
+    label_width = max(len(row.label) for row in shown)
+    predicted_width = max(len(row.predicted) for row in shown)
+    for row in shown:
+        yield (
+            f"  {row.label:{label_width}}  predicted as  {row.predicted:{predicted_width}}"
+            f"  {row.count:4d} of {row.support}"
+        )
+    if hidden:
+        yield f"  and {sum(row.count for row in hidden)} images in {len(hidden)} other confusions"
+
+
+def _format_groups(groups: Groups | None) -> Iterator[str]:
+    if groups is None:
+        return
+    width = max(len("group"), *map(len, groups.shown))
+    yield f"{'group':{width}}  accuracy (95%)          macro-F1  images"
+    for name, metrics in groups.shown.items():
+        low, high = metrics.intervals.accuracy
+        mark = " *" if metrics.images < MIN_SUPPORT else ""
+        yield (
+            f"{name:{width}}  {metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
+            f"  {metrics.macro_f1:8.3f}  {metrics.images:6d}{mark}"
+        )
+    if groups.omitted:
+        yield f"and {groups.omitted} smaller groups"
+
+
+def _format_files(files: Sequence[FileResult], references: Sequence[Reference]) -> Iterator[str]:
+    names = [file.name for file in files] + [reference.name for reference in references]
+    if len(names) == 1:
+        return
+    width = max(len("file"), *map(len, names))
+    yield f"{'file':{width}}  accuracy  balanced  macro-F1  lost  won  p (McNemar)"
+    for file in files:
+        metrics = file.metrics.classification
+        line = (
+            f"{file.name:{width}}  {metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}"
+            f"  {metrics.macro_f1:8.3f}"
+        )
+        if file.comparison:
+            row = file.comparison
+            line += f"  {row.lost:4d}  {row.won:3d}  {row.p_two_sided:11.2g}"
+        yield line
+    for reference in references:
+        yield f"{reference.name:{width}}  {reference.accuracy:8.3f}  reported on other images"
+    if len(files) > 1:
+        yield f"lost, won: images that only {names[0]} or only the other file predicts correctly"
+
+
+def _format_unknown_classes(rows: Sequence[UnknownClass]) -> Iterator[str]:
+    if rows:
+        yield "classes that the model does not have, not included in the metrics"
+    width = max((len(row.label) for row in rows), default=0)
+    for row in rows:
+        yield (
+            f"  {row.label:{width}}  {row.below_threshold} of {row.images} reported as unknown, "
+            f"most frequent prediction: {row.top_prediction}"
+        )
+
+
+def _format_unreadable(unreadable: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if unreadable:
         yield "unreadable images, not included in the metrics"
-        for name, error in evaluation.unreadable[:MAX_ROWS]:
-            yield f"  {name}: {error}"
-        if evaluation.unreadable[MAX_ROWS:]:
-            yield f"  and {len(evaluation.unreadable) - MAX_ROWS} more; --json lists all"
+    for name, error in unreadable[:MAX_ROWS]:
+        yield f"  {name}: {error}"
+    if unreadable[MAX_ROWS:]:
+        yield f"  and {len(unreadable) - MAX_ROWS} more; --json lists all"
 
 
-def format_gate(result: GateResult) -> Iterator[str]:
-    """Yield the lines of the gate's result."""
-    yield ""
+def _format_gate(result: GateResult | None) -> Iterator[str]:
+    if result is None:
+        return
     outcome = "refused" if result.failures else "passed"
     yield f"gate {outcome}: compared with {result.baseline} on the same {result.images} images"
     if result.only_evaluated or result.only_baseline:
@@ -62,86 +152,3 @@ def format_gate(result: GateResult) -> Iterator[str]:
         yield f"  {check.name:{width}}  {numbers}{mark}"
     if result.unchecked:
         yield f"  not checked, fewer than {MIN_SUPPORT} images: {', '.join(result.unchecked)}"
-
-
-def _format_summary(file: FileResult) -> Iterator[str]:
-    metrics, intervals = file.metrics.classification, file.metrics.classification.intervals
-    for name, value, (low, high) in (
-        ("accuracy", metrics.accuracy, intervals.accuracy),
-        ("balanced accuracy", metrics.balanced_accuracy, intervals.balanced_accuracy),
-        ("macro-F1", metrics.macro_f1, intervals.macro_f1),
-    ):
-        yield f"  {name:17}  {value:.3f} (95%: {low:.3f} to {high:.3f})"
-    yield f"  {'calibration error':17}  {file.metrics.reliability.calibration_error:.3f}"
-    threshold, coverage, accuracy = file.metrics.at_threshold
-    selective = "" if accuracy is None else f", selective accuracy {accuracy:.1%}"
-    yield f"  {f'threshold {threshold:g}':17}  coverage {coverage:.1%}{selective}"
-
-
-def _format_classes(file: FileResult) -> Iterator[str]:
-    metrics = file.metrics.classification
-    header, *lines = format_class_table(metrics)
-    yield header
-    for line, row in zip(lines, metrics.classes, strict=True):
-        yield line + (" *" if row.support < MIN_SUPPORT else "")
-    if any(row.support < MIN_SUPPORT for row in metrics.classes):
-        yield f"* fewer than {MIN_SUPPORT} images: not reliable"
-
-
-def _format_confusions(file: FileResult) -> Iterator[str]:
-    shown, hidden = file.metrics.confusions[:MAX_ROWS], file.metrics.confusions[MAX_ROWS:]
-    yield "most frequent confusions"
-    label_width = max(len(row.label) for row in shown)
-    predicted_width = max(len(row.predicted) for row in shown)
-    for row in shown:
-        yield (
-            f"  {row.label:{label_width}}  predicted as  {row.predicted:{predicted_width}}"
-            f"  {row.count:4d} of {row.support}"
-        )
-    if hidden:
-        yield f"  and {sum(row.count for row in hidden)} images in {len(hidden)} other confusions"
-
-
-def _format_groups(groups: Groups) -> Iterator[str]:
-    width = max(len("group"), *(len(group.name) for group in groups.shown))
-    yield f"{'group':{width}}  accuracy (95%)          macro-F1  images"
-    for group in groups.shown:
-        metrics = group.metrics
-        low, high = metrics.intervals.accuracy
-        mark = " *" if metrics.images < MIN_SUPPORT else ""
-        yield (
-            f"{group.name:{width}}  {metrics.accuracy:.3f} ({low:.3f} to {high:.3f})"
-            f"  {metrics.macro_f1:8.3f}  {metrics.images:6d}{mark}"
-        )
-    if groups.omitted:
-        yield f"and {groups.omitted} smaller groups"
-
-
-def _format_files(evaluation: Evaluation, references: Sequence[Reference]) -> Iterator[str]:
-    names = [file.name for file in evaluation.files] + [row.name for row in references]
-    width = max(len("file"), *map(len, names))
-    yield f"{'file':{width}}  accuracy  balanced  macro-F1  lost  won  p (McNemar)"
-    for file in evaluation.files:
-        metrics = file.metrics.classification
-        line = (
-            f"{file.name:{width}}  {metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}"
-            f"  {metrics.macro_f1:8.3f}"
-        )
-        if file.comparison:
-            test = file.comparison.mcnemar
-            line += f"  {test.lost:4d}  {test.won:3d}  {test.p_two_sided:11.2g}"
-        yield line
-    for reference in references:
-        yield f"{reference.name:{width}}  {reference.accuracy:8.3f}  reported on other images"
-    if evaluation.files[1:]:
-        yield f"lost, won: images that only {names[0]} or only the other file predicts correctly"
-
-
-def _format_unknown_classes(rows: Sequence[UnknownClass]) -> Iterator[str]:
-    yield "classes that the model does not have, not included in the metrics"
-    width = max(len(row.label) for row in rows)
-    for row in rows:
-        yield (
-            f"  {row.label:{width}}  {row.below_threshold} of {row.images} reported as unknown, "
-            f"most frequent prediction: {row.top_prediction}"
-        )

@@ -9,7 +9,7 @@ from PIL import Image
 from boats_evaluate.labeled_images import LabeledImage
 from boats_runtime.errors import ImageError
 from boats_runtime.prefetch import prefetch
-from boats_runtime.preprocessing import decode, to_rgb, turn
+from boats_runtime.preprocessing import apply_orientation, convert_to_rgb, decode
 from boats_runtime.progress import track
 
 THUMBNAIL_SIZE = (180, 120)
@@ -31,7 +31,7 @@ def load_reduced(image: LabeledImage, max_size: tuple[int, int]) -> Image.Image:
     Raises:
         ImageError: If the file cannot be read.
     """
-    reduced = to_rgb(turn(decode(image.path)))
+    reduced = convert_to_rgb(apply_orientation(decode(image.path)))
     reduced.thumbnail(max_size, Image.Resampling.BILINEAR)
     return reduced
 

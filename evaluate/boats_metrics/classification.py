@@ -15,15 +15,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Metrics of one class.
-
-    Attributes:
-        label: Class name.
-        precision: Precision, 0 to 1; 0 if the class is never predicted.
-        recall: Recall, 0 to 1; 0 if the class has no images.
-        f1: Harmonic mean of precision and recall, 0 to 1.
-        support: Number of images of the class.
-    """
+    """Precision, recall and F1 of one class, 0 to 1 or 0 if undefined, and its number of images."""
 
     label: str
     precision: float
@@ -163,15 +155,7 @@ def percentile_interval(values: NDArray[np.float64]) -> Interval:
 
 
 def mean_ratio(numerators: NDArray[Any], denominators: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the mean over classes of a ratio, without the classes whose denominator is 0.
-
-    Args:
-        numerators: (D, K), a row for each bootstrap sample, a column for each class.
-        denominators: (D, K), at least 0.
-
-    Returns:
-        (D,) float64.
-    """
+    """Return the means (D,) of the ratios (D, K) over the classes with a positive denominator."""
     defined = denominators > 0
     ratios = np.divide(numerators, denominators, out=np.zeros(defined.shape), where=defined)
     means: NDArray[np.float64] = ratios.sum(axis=1) / defined.sum(axis=1)

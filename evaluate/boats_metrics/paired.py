@@ -56,8 +56,8 @@ def mcnemar_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """Difference of a second model from a first one.
+class PairedComparison(McNemarResult):
+    """McNemar's test of two models, and the differences of the second from the first.
 
     Attributes:
         accuracy: Difference of the accuracies, -1 to 1.
@@ -76,13 +76,13 @@ class PairedDifference:
     p_macro_f1_worse: float
 
 
-def bootstrap_difference(
+def compare_paired(
     targets: ClassIndices, first: ClassIndices, second: ClassIndices, seed: int = 0
-) -> PairedDifference:
-    """Compute differences with confidence intervals by the paired bootstrap.
+) -> PairedComparison:
+    """Compare two models on the same images.
 
-    Each bootstrap sample holds the same images for both models (Koehn 2004,
-    https://aclanthology.org/W04-3250/).
+    Intervals are computed by the paired bootstrap: each sample holds the same images for both
+    models (Koehn 2004, https://aclanthology.org/W04-3250/).
 
     Args:
         targets: (N,) int64, true class indices; N is at least 1.
@@ -90,6 +90,7 @@ def bootstrap_difference(
         second: (N,) int64, class indices that the second model predicts.
         seed: Seed for the random draws.
     """
+    test = mcnemar_test(first == targets, second == targets)
     images = len(targets)
     triples = np.stack([targets, first, second])
     classes, indices = np.unique(triples, return_inverse=True)
@@ -101,7 +102,11 @@ def bootstrap_difference(
     chunks = (rng.multinomial(images, counts / images, size=CHUNK) for _ in range(DRAWS // CHUNK))
     samples = np.concatenate([_differences(chunk, cells, one_hot) for chunk in chunks])
     not_worse = int(np.sum(samples[:, 1] >= 0))
-    return PairedDifference(
+    return PairedComparison(
+        test.lost,
+        test.won,
+        test.p_two_sided,
+        test.p_worse,
         float(accuracy),
         percentile_interval(samples[:, 0]),
         float(macro_f1_before),
@@ -109,24 +114,6 @@ def bootstrap_difference(
         percentile_interval(samples[:, 1]),
         # Adding 1 to both counts keeps p above 0 (Davison and Hinkley 1997, section 4.2).
         (not_worse + 1) / (DRAWS + 1),
-    )
-
-
-@dataclass(frozen=True)
-class PairedComparison:
-    """McNemar's test and differences of a second model from a first one."""
-
-    mcnemar: McNemarResult
-    difference: PairedDifference
-
-
-def compare_paired(
-    targets: ClassIndices, first: ClassIndices, second: ClassIndices
-) -> PairedComparison:
-    """Compare two models; arguments as in `bootstrap_difference`."""
-    return PairedComparison(
-        mcnemar_test(first == targets, second == targets),
-        bootstrap_difference(targets, first, second),
     )
 
 

@@ -40,10 +40,10 @@ def test_find_confusions__most_frequent_first() -> None:
 
 def test_compute_group_metrics__dates_by_default(evaluation: Evaluation) -> None:
     assert evaluation.groups
-    first, second = evaluation.groups.shown
-    assert (first.name, second.name) == ("20130304", "20130305")
-    assert (first.metrics.images, second.metrics.images) == (11, 9)
-    correct = 11 * first.metrics.accuracy + 9 * second.metrics.accuracy
+    assert list(evaluation.groups.shown) == ["20130304", "20130305"]
+    first, second = evaluation.groups.shown.values()
+    assert (first.images, second.images) == (11, 9)
+    correct = 11 * first.accuracy + 9 * second.accuracy
     assert correct == pytest.approx(evaluation.correct.sum())
 
 
@@ -53,8 +53,7 @@ def test_compute_group_metrics__pattern() -> None:
     assert compute_group_metrics(paths, None, targets, targets, ("a", "b")) is None
     groups = compute_group_metrics(paths, r"cam\d", targets, targets, ("a", "b"))
     assert groups
-    sizes = [(group.name, group.metrics.images) for group in groups.shown]
-    assert sizes == [("cam1", 2), ("cam2", 1)]
+    assert {name: row.images for name, row in groups.shown.items()} == {"cam1": 2, "cam2": 1}
     with pytest.raises(UsageError, match="does not match"):
         compute_group_metrics(paths, r"dog\d", targets, targets, ("a", "b"))
 
@@ -65,7 +64,7 @@ def test_compute_group_metrics__only_the_largest() -> None:
     groups = compute_group_metrics(paths, r"^\d+", targets, targets, ("a", "b"))
     assert groups
     assert (len(groups.shown), groups.omitted) == (MAX_GROUPS, 50)
-    assert sum(group.metrics.images for group in groups.shown) == 2 * 75 + 25
+    assert sum(row.images for row in groups.shown.values()) == 2 * 75 + 25
 
 
 def test_summarize_unknown_classes__by_hand() -> None:

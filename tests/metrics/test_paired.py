@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from boats_metrics.paired import bootstrap_difference, correct_holm, mcnemar_test
+from boats_metrics.paired import compare_paired, correct_holm, mcnemar_test
 
 
 def test_mcnemar_test__by_hand() -> None:
@@ -22,20 +22,20 @@ def test_mcnemar_test__equal_predictions() -> None:
     assert (result.lost, result.won, result.p_two_sided, result.p_worse) == (0, 0, 1.0, 1.0)
 
 
-def test_bootstrap_difference__equal_to_resampling_images() -> None:
+def test_compare_paired__equal_to_resampling_images() -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 4, 150)
     first, second = (
         np.where(rng.random(150) < share, targets, rng.integers(0, 4, 150)) for share in (0.8, 0.7)
     )
-    difference = bootstrap_difference(targets, first, second)
+    comparison = compare_paired(targets, first, second)
     before, after = (f1_score(targets, labels, average="macro") for labels in (first, second))
-    assert difference.macro_f1_before == pytest.approx(before, abs=1e-12)
-    assert difference.macro_f1 == pytest.approx(after - before, abs=1e-12)
+    assert comparison.macro_f1_before == pytest.approx(before, abs=1e-12)
+    assert comparison.macro_f1 == pytest.approx(after - before, abs=1e-12)
     accuracy = np.mean(second == targets) - np.mean(first == targets)
-    assert difference.accuracy == pytest.approx(accuracy)
-    low, high = difference.accuracy_interval
-    assert low < difference.accuracy < high
+    assert comparison.accuracy == pytest.approx(accuracy)
+    low, high = comparison.accuracy_interval
+    assert low < comparison.accuracy < high
     samples = [rng.integers(0, 150, 150) for _ in range(600)]
     differences = [
         f1_score(targets[rows], second[rows], average="macro")
@@ -43,15 +43,15 @@ def test_bootstrap_difference__equal_to_resampling_images() -> None:
         for rows in samples
     ]
     expected = tuple(np.percentile(differences, [2.5, 97.5]))
-    assert difference.macro_f1_interval == pytest.approx(expected, abs=0.02)
+    assert comparison.macro_f1_interval == pytest.approx(expected, abs=0.02)
     p_worse = np.mean(np.array(differences) >= 0)
-    assert difference.p_macro_f1_worse == pytest.approx(p_worse, abs=0.03)
+    assert comparison.p_macro_f1_worse == pytest.approx(p_worse, abs=0.03)
 
 
-def test_bootstrap_difference__equal_predictions() -> None:
+def test_compare_paired__equal_predictions() -> None:
     targets = np.array([0, 1, 2, 2])
-    difference = bootstrap_difference(targets, targets, targets)
-    assert (difference.accuracy, difference.macro_f1, difference.p_macro_f1_worse) == (0, 0, 1)
+    comparison = compare_paired(targets, targets, targets)
+    assert (comparison.accuracy, comparison.macro_f1, comparison.p_macro_f1_worse) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
