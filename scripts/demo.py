@@ -1,4 +1,4 @@
-"""`make demo`: the three commands as a newcomer types them, and how well the file did."""
+"""`make demo`: run the commands on demo data as a user types them, and show the predictions."""
 
 import json
 import shlex
@@ -6,50 +6,56 @@ import shutil
 import subprocess
 import sys
 import time
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 FOLDER = Path("build/demo")
-TILE = (320, 96)
-COLUMNS = 3
 COMMANDS = Path(sys.executable).parent
+
+TILE_SIZE = (320, 96)
+CAPTION_HEIGHT = 24
+MARGIN = 12
+COLUMNS = 3
 
 
 def main() -> None:
-    """Runs the demo in `build/demo`, afresh."""
-    started = time.monotonic()
+    """Run the demo in a new folder `build/demo`."""
+    start = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     print(f"$ cd {FOLDER}")
     run("boats-train --demo")
     run("boats-export --format onnx")
-    photos = sorted(path.relative_to(FOLDER) for path in (FOLDER / "data/test").glob("*/*.jpg"))
-    first = next(photo for photo in photos if photo.parent.name == "gondola")
-    run(f"boats-predict {first}")
-    output = run("boats-predict --json data/test/*/*.jpg", [str(photo) for photo in photos])
+    images = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob("data/test/*/*.jpg"))
+    gondola = next(image for image in images if "/gondola/" in image)
+    run(f"boats-predict {gondola}")
+    output = run("boats-predict --json data/test/*/*.jpg", images)
     predictions = json.loads(output)["predictions"]
     print_table(predictions)
     draw_sheet(predictions, FOLDER / "predictions.png")
-    print(f"all of it in {time.monotonic() - started:.0f} s; to look at: {FOLDER}/predictions.png")
+    print(f"finished in {time.monotonic() - start:.0f} s; see {FOLDER}/predictions.png")
 
 
-def run(line: str, photos: list[str] | None = None) -> str:
-    """Runs a command line in the demo's folder.
+def run(line: str, images: list[str] | None = None) -> str:
+    """Print and run a command line in the demo folder, and exit if it fails.
 
     Args:
-        line: As typed and printed.
-        photos: What the shell would make of its last word; the output is then returned, not shown.
+        line: Command line as a user types it.
+        images: Paths that replace the last word, as a shell expands it. The output is then returned
+            instead of shown.
     """
     print(f"\n$ {line}", flush=True)
-    words = shlex.split(line) if photos is None else [*shlex.split(line)[:-1], *photos]
+    command, *arguments = shlex.split(line)
+    if images is not None:
+        arguments[-1:] = images
     result = subprocess.run(
-        [COMMANDS / words[0], *words[1:]],
+        [COMMANDS / command, *arguments],
         cwd=FOLDER,
         text=True,
-        stdout=subprocess.PIPE if photos else None,
+        stdout=None if images is None else subprocess.PIPE,
         check=False,
     )
     if result.returncode:
@@ -57,41 +63,47 @@ def run(line: str, photos: list[str] | None = None) -> str:
     return result.stdout or ""
 
 
+def get_class(prediction: dict[str, Any]) -> str:
+    """Return the true class of an image: the name of its folder."""
+    return Path(prediction["path"]).parent.name
+
+
 def print_table(predictions: list[dict[str, Any]]) -> None:
-    """Prints each photo's prediction beside its folder's name, and the accuracy."""
-    print(f"{'photo':32} {'predicted':12} score")
-    right = 0
+    """Print the prediction of each image and the accuracy."""
+    print(f"{'image':40} {'predicted':12} score")
+    correct = 0
     for prediction in predictions:
-        path = Path(str(prediction["path"]))
-        hit = prediction["label"] == path.parent.name
-        right += hit
-        photo = path.relative_to("data/test")
-        print(
-            f"{photo!s:32} {prediction['label']:12} {prediction['score']:.3f} {'' if hit else 'x'}"
-        )
+        image = str(Path(prediction["path"]).relative_to("data/test"))
+        is_correct = prediction["label"] == get_class(prediction)
+        correct += is_correct
+        mark = "" if is_correct else "x"
+        print(f"{image:40} {prediction['label']:12} {prediction['score']:.3f} {mark}")
     print(
-        f"\naccuracy of boats.onnx on the demo's test photos: {right / len(predictions):.3f} "
-        f"({right} of {len(predictions)})"
+        f"\naccuracy of boats.onnx on the demo's test images: {correct / len(predictions):.3f} "
+        f"({correct} of {len(predictions)})"
     )
 
 
 def draw_sheet(predictions: list[dict[str, Any]], path: Path) -> None:
-    """Draws two photos of each class with what the file said of them."""
-    chosen = []
-    for _, photos in groupby(predictions, key=lambda one: Path(one["path"]).parent.name):
-        chosen.extend(list(photos)[:2])
+    """Draw two images of each class with their predictions."""
+    chosen = [
+        prediction
+        for _, group in groupby(predictions, key=get_class)
+        for prediction in islice(group, 2)
+    ]
+    step_x, step_y = TILE_SIZE[0] + MARGIN, TILE_SIZE[1] + CAPTION_HEIGHT + MARGIN
     rows = -(-len(chosen) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (TILE[0] + 12) + 12, rows * (TILE[1] + 36) + 12), "white")
-    pen = ImageDraw.Draw(sheet)
+    sheet = Image.new("RGB", (COLUMNS * step_x + MARGIN, rows * step_y + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=18)
-    for place, one in enumerate(chosen):
-        left = 12 + place % COLUMNS * (TILE[0] + 12)
-        top = 12 + place // COLUMNS * (TILE[1] + 36)
-        with Image.open(FOLDER / one["path"]) as photo:
-            sheet.paste(photo.resize(TILE, Image.Resampling.LANCZOS), (left, top))
-        hit = one["label"] == Path(one["path"]).parent.name
-        text = f"{one['label']} {one['score']:.2f}"
-        pen.text((left, top + TILE[1] + 4), text, "#1d5c3a" if hit else "#b3261e", font)
+    for index, prediction in enumerate(chosen):
+        row, column = divmod(index, COLUMNS)
+        x, y = MARGIN + column * step_x, MARGIN + row * step_y
+        with Image.open(FOLDER / prediction["path"]) as image:
+            sheet.paste(image.resize(TILE_SIZE, Image.Resampling.LANCZOS), (x, y))
+        text = f"{prediction['label']} {prediction['score']:.2f}"
+        color = "#1d5c3a" if prediction["label"] == get_class(prediction) else "#b3261e"
+        draw.text((x, y + TILE_SIZE[1] + 4), text, color, font)
     sheet.save(path, optimize=True)
 
 
