@@ -1,1 +1,1 @@
-"""Training of boats: a folder of photos in, a run folder out."""
+"""Training: from an image folder to a run folder."""

@@ -197,7 +197,9 @@ def run_training(
     check_output(out)
     with join_distributed() as distributed:
         if distributed.world_size > 1 and (demo or config.unfreeze == "0"):
-            raise UsageError("torchrun requires --model finetune, --unfreeze and a dataset")
+            raise UsageError(
+                "torchrun requires --model finetune and --unfreeze, and does not support --demo"
+            )
         workspace = replace(
             make_workspace(config, dataset, cache, out, resume=resume), distributed=distributed
         )

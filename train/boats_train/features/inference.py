@@ -23,7 +23,7 @@ BATCH_SIZES = {"cpu": 1, "cuda": 32}
 """Batch size by device. Larger batches are slower on a CPU: the outputs of the layers exceed the
 size up to which the allocator reuses memory."""
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+FeatureFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Function from pixels, (N, H, W, 3) uint8, to features, (N, D) float32."""
 
 
@@ -41,7 +41,7 @@ class InferenceBackend:
     name: str
     reason: str
     batch_size: int
-    run: Run
+    run: FeatureFunction
 
 
 def choose_backend(network: FeatureNetwork, probe: NDArray[np.uint8]) -> InferenceBackend:
@@ -94,7 +94,7 @@ def _find_16_bit_type(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if is_native else None
 
 
-def _make_run(network: FeatureNetwork, dtype: torch.dtype | None) -> Run:
+def _make_run(network: FeatureNetwork, dtype: torch.dtype | None) -> FeatureFunction:
     network = _fuse_batchnorm(network)
     device = network.mean.device
 
