@@ -1,19 +1,21 @@
 import numpy as np
 import pytest
 
-from boats_export.accuracy_check import Accuracy, measure_accuracy, require_accuracy
+from boats_export.accuracy_check import Accuracy, require_accuracy
 from boats_runtime.errors import CheckError
 
 CLASSES = ("barca", "gondola", "topa")
 BEFORE = Accuracy(0.9, 0.8, {"barca": 1.0, "gondola": 0.5, "topa": 0.0})
 
 
-def test_measure_accuracy__by_hand() -> None:
-    measured = measure_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2]), CLASSES)
-    assert measured.accuracy == 0.75
-    # Of barca 0.8, of gondola, which is only predicted, 0, of topa 1.
-    assert measured.macro_f1 == pytest.approx(0.6)
-    assert measured.recall == {"barca": pytest.approx(2 / 3), "topa": 1.0}
+def test_accuracy__compute() -> None:
+    accuracy = Accuracy.compute(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2]), CLASSES)
+    assert accuracy.to_json() == {
+        "accuracy": 0.75,
+        # F1 is 0.8 for barca, 0 for gondola, which is only predicted, and 1 for topa.
+        "macro_f1": pytest.approx(0.6),
+        "recall": {"barca": pytest.approx(2 / 3), "topa": 1.0},
+    }
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ def test_measure_accuracy__by_hand() -> None:
         Accuracy(0.95, 0.9, {"barca": 0.5, "gondola": 0.01, "topa": 0.0}),
     ],
 )
-def test_require_accuracy__let_through(after: Accuracy) -> None:
+def test_require_accuracy__passes(after: Accuracy) -> None:
     require_accuracy(BEFORE, after, None)
 
 
@@ -35,18 +37,18 @@ def test_require_accuracy__let_through(after: Accuracy) -> None:
         (Accuracy(0.9, 0.7899, BEFORE.recall), "macro-F1 0.790 instead of 0.800"),
         (
             Accuracy(0.9, 0.8, BEFORE.recall | {"gondola": 0.0}),
-            "no photo of gondola is recognised any more",
+            "no image of gondola is recognized any more",
         ),
         (Accuracy(float("nan"), 0.8, BEFORE.recall), "accuracy nan"),
     ],
 )
-def test_require_accuracy__refused(after: Accuracy, message: str) -> None:
-    with pytest.raises(CheckError, match=f"too much is lost: .*{message}.*--max-drop"):
+def test_require_accuracy__fails(after: Accuracy, message: str) -> None:
+    with pytest.raises(CheckError, match=f"loss is too large: .*{message}.*--max-drop"):
         require_accuracy(BEFORE, after, None)
 
 
 @pytest.mark.parametrize(("max_drop", "passes"), [(4.9, False), (5.0, True), (100.0, True)])
-def test_require_accuracy__as_much_as_is_allowed(max_drop: float, passes: bool) -> None:
+def test_require_accuracy__max_drop(max_drop: float, passes: bool) -> None:
     after = Accuracy(0.85, 0.70, BEFORE.recall | {"gondola": 0.0})
     if passes:
         require_accuracy(BEFORE, after, max_drop)

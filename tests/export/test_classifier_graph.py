@@ -1,105 +1,122 @@
+from typing import Any
+
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
+import skl2onnx.common._registration as registration
+from onnx import TensorProto
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
 from boats_export.classifier_graph import export_classifier
-
-TOLERANCE = 1e-5
-
-CASES = {
-    "balanced": ((20, 20, 20), 8),
-    "two classes": ((30, 25), 8),
-    "rare classes": ((60, 30, 12, 7, 5, 4, 3, 2, 2, 1, 1), 24),
-    "two classes, one of them rare": ((40, 2), 8),
-    "single photos only": ((1, 1, 1), 8),
-    "as large as a real one": ((60,) * 16, 1280),
-}
+from boats_export.opset import IR_VERSION, OPSET
+from support.classifiers import WIDTH, assert_parity, fit_calibrated_svc, make_features
 
 
-class Case:
-    """An SVM fitted on clouds that overlap, photos that it has not seen, and its ONNX graph."""
-
-    def __init__(self, counts: tuple[int, ...], width: int) -> None:
-        rng = np.random.default_rng(0)
-        centres = rng.normal(size=(len(counts), width))
-        targets = np.repeat(np.arange(len(counts)), counts)
-        self.features = _clouds(rng, centres, targets)
-        self.unseen = _clouds(rng, centres, np.arange(70) % len(counts))
-        svc = SVC(gamma="scale", break_ties=True)
-        folds = _folds(targets)
-        self.estimator = CalibratedClassifierCV(svc, method="sigmoid", ensemble=False, cv=folds)
-        self.estimator.fit(self.features, targets)
-        self.model = export_classifier(self.estimator, width)
-        self.session = onnxruntime.InferenceSession(
-            self.model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-
-    def run(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        probabilities, labels = self.session.run(["probabilities", "label"], {"features": features})
-        return probabilities, labels
+@pytest.mark.parametrize("classes", [2, 3, 6])
+@pytest.mark.parametrize("scalers", [[], [Normalizer()], [StandardScaler()]], ids=str)
+def test_export_classifier__calibrated_svc(classes: int, scalers: list[Any]) -> None:
+    stretch = np.linspace(0.1, 10, WIDTH, dtype=np.float32)
+    features, targets = make_features(classes, 240)
+    estimator = fit_calibrated_svc(features * stretch, targets, *scalers)
+    probabilities = assert_parity(estimator, make_features(classes, 60, seed=1)[0] * stretch)
+    assert probabilities.shape == (60, classes)
+    assert np.ptp(probabilities, axis=0).max() > 0.01
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
-def _clouds(
-    rng: np.random.Generator, centres: NDArray[np.float64], targets: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    noise = rng.normal(size=(len(targets), centres.shape[1]))
-    return (centres[targets] + 1.5 * noise).astype(np.float32)
+@pytest.mark.parametrize("classes", [2, 5])
+def test_export_classifier__logistic_regression(classes: int) -> None:
+    estimator = LogisticRegression().fit(*make_features(classes, 240))
+    assert_parity(estimator, make_features(classes, 60, seed=1)[0])
 
 
-def _folds(targets: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Deals the photos to three folds; a class's only photo is in every training part."""
-    fold = np.arange(len(targets)) % 3
-    single = np.bincount(targets)[targets] == 1
-    return [(np.flatnonzero((fold != n) | single), np.flatnonzero(fold == n)) for n in range(3)]
+def test_export_classifier__normalizer_keeps_a_black_image() -> None:
+    features, targets = make_features(3, 120)
+    estimator = fit_calibrated_svc(features, targets, Normalizer())
+    assert_parity(estimator, np.vstack([np.zeros((1, WIDTH), np.float32), features[:3]]))
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(*request.param)
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    """The longest graph: both scalers, more than two classes."""
+    scalers = (Normalizer(), StandardScaler())
+    return export_classifier(fit_calibrated_svc(*make_features(5, 240), *scalers), WIDTH)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 7])
-def test_export_head__equals_scikit_learn(case: Case, batch: int) -> None:
-    for start in range(0, 70, batch):
-        some = case.unseen[start : start + batch]
-        probabilities, labels = case.run(some)
-        np.testing.assert_allclose(
-            probabilities, case.estimator.predict_proba(some), rtol=0, atol=TOLERANCE
-        )
-        np.testing.assert_array_equal(labels, case.estimator.predict(some))
+def test_export_classifier__has_standard_operators_only(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
+    assert model.ir_version == IR_VERSION
+    assert not model.functions
+    operators = {node.op_type for node in model.graph.node}
+    assert not operators & {"Loop", "Scan", "If", "Identity"}
+    assert len(model.graph.node) <= 25
 
 
-def test_export_head__probabilities_tell_photos_apart(case: Case) -> None:
-    # Were they all alike, equality would prove little.
-    probabilities, _ = case.run(case.unseen)
-    assert np.ptp(probabilities, axis=0).max() > 100 * TOLERANCE
+def test_export_classifier__has_no_float64(model: onnx.ModelProto) -> None:
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    values = [*graph.input, *graph.value_info, *graph.output]
+    assert len(values) == len(graph.node) + 1
+    types = {value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.data_type for tensor in graph.initializer}
+    assert types == {TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL}
 
 
-def test_export_head__label_is_of_the_highest_probability(case: Case) -> None:
-    probabilities, labels = case.run(case.unseen)
-    np.testing.assert_array_equal(labels, probabilities.argmax(axis=1))
+def test_export_classifier__has_a_dynamic_batch(model: onnx.ModelProto) -> None:
+    shapes = {
+        value.name: [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "features": ["batch", WIDTH],
+        "probabilities": ["batch", 5],
+        "label": ["batch"],
+    }
 
 
-def test_export_head__probabilities_sum_to_one(case: Case) -> None:
-    for scale in (0, 1, 100):  # also far from all that was learned
-        probabilities, _ = case.run(case.unseen * np.float32(scale))
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+def test_export_classifier__is_deterministic(model: onnx.ModelProto) -> None:
+    scalers = (Normalizer(), StandardScaler())
+    repeated = export_classifier(fit_calibrated_svc(*make_features(5, 240), *scalers), WIDTH)
+    assert repeated.SerializeToString() == model.SerializeToString()
 
 
-def test_export_head__types_and_shapes(case: Case) -> None:
-    probabilities, labels = case.run(case.unseen)
-    assert (probabilities.dtype, labels.dtype) == (np.float32, np.int64)
-    assert probabilities.shape == (70, len(case.estimator.classes_))
-    assert labels.shape == (70,)
+@pytest.mark.usefixtures("model")
+def test_export_classifier__keeps_the_registry_of_skl2onnx() -> None:
+    converter = registration.get_converter("SklearnSVC")
+    assert converter.__module__.startswith("skl2onnx.")
 
 
-def test_export_head__versions(case: Case) -> None:
-    assert case.model.ir_version == 10
-    versions = {entry.domain: entry.version for entry in case.model.opset_import}
-    assert versions[""] == 18
-    assert versions.get("ai.onnx.ml", 0) <= 5
-    onnx.checker.check_model(case.model, full_check=True)
+@pytest.mark.parametrize(
+    ("steps", "settings", "message"),
+    [
+        ([], {"kernel": "linear"}, "only kernel='rbf'"),
+        ([], {"decision_function_shape": "ovo"}, "decision_function_shape='ovr'"),
+        ([Normalizer("l1")], {}, "only norm='l2'"),
+        ([StandardScaler(with_mean=False)], {}, "only with mean and scale"),
+    ],
+    ids=str,
+)
+def test_export_classifier__unsupported_setting(
+    steps: list[Any], settings: dict[str, Any], message: str
+) -> None:
+    estimator = fit_calibrated_svc(*make_features(3, 120), *steps, **settings)
+    with pytest.raises(ValueError, match=message):
+        export_classifier(estimator, WIDTH)
+
+
+@pytest.mark.parametrize("estimator", [SVC(), make_pipeline(StandardScaler(), SVC())], ids=str)
+def test_export_classifier__unsupported_estimator(estimator: Any) -> None:
+    estimator.fit(*make_features(3, 120))
+    with pytest.raises(ValueError, match="not a classifier of boats-train"):
+        export_classifier(estimator, WIDTH)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], [1, 2, 3]])
+def test_export_classifier__classes_must_be_indices(names: list[Any]) -> None:
+    features, targets = make_features(3, 120)
+    estimator = LogisticRegression().fit(features, np.array(names)[targets])
+    with pytest.raises(ValueError, match="must be 0 to K-1"):
+        export_classifier(estimator, WIDTH)

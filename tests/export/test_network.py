@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from boats_export.network import export_network, normalised
+from boats_export.network import export_network, normalization_output
+from boats_export.opset import IR_VERSION, OPSET
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
@@ -45,7 +46,7 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_export_network__features_equal_pytorch(
+def test_export_network__features_of_pytorch(
     network: FeatureNetwork, session: onnxruntime.InferenceSession, batch: int
 ) -> None:
     generator = torch.Generator().manual_seed(batch)
@@ -68,28 +69,22 @@ def test_export_network__interface(session: onnxruntime.InferenceSession) -> Non
     assert isinstance(features.shape[1], int)
 
 
-def test_export_network__versions(model: onnx.ModelProto) -> None:
-    assert model.ir_version == 10
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
-
-
-def test_export_network__all_in_one_file(model: onnx.ModelProto) -> None:
+def test_export_network__one_file_of_known_versions(model: onnx.ModelProto) -> None:
+    assert model.ir_version == IR_VERSION
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     assert not any(tensor.external_data for tensor in model.graph.initializer)
 
 
-def test_export_network__batchnorm_is_folded(model: onnx.ModelProto) -> None:
-    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+def test_export_network__folds_batchnorm_and_pools_by_a_mean(model: onnx.ModelProto) -> None:
+    unwanted = {"BatchNormalization", "Gather", "Range", "Shape", "Squeeze"}
+    assert not unwanted & {node.op_type for node in model.graph.node}
 
 
-def test_export_network__pooling_is_a_mean(model: onnx.ModelProto) -> None:
-    assert not {"Gather", "Range", "Shape", "Squeeze"} & {node.op_type for node in model.graph.node}
-
-
-def test_normalised__before_the_first_layer(
+def test_normalization_output__normalized_image(
     network: FeatureNetwork, model: onnx.ModelProto
 ) -> None:
     pixels = torch.randint(0, 256, (1, 64, 160, 3), dtype=torch.uint8)
-    name = normalised(model)
+    name = normalization_output(model)
     model = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(model)).extract_model(
         ["image"], [name]
     )

@@ -6,13 +6,13 @@ from torch import nn
 
 from boats_export.network import export_network
 from boats_export.space_to_depth import apply_space_to_depth
-from boats_export.verify import session_features
+from boats_export.verify import compute_onnx_features
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.feature_network import FeatureNetwork
 
 
 class Stem(nn.Module):
-    """A first layer and its mean over the photo; the layer's own values beside it if `twice`."""
+    """One layer, and the mean of its input added to the result if `twice`."""
 
     def __init__(self, layer: nn.Module, twice: bool = False) -> None:
         super().__init__()
@@ -34,18 +34,14 @@ def export(
 
 def first_conv(model: onnx.ModelProto) -> dict[str, object]:
     node = next(node for node in model.graph.node if node.op_type == "Conv")
-    return {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
 
 
 def assert_same_features(model: onnx.ModelProto, other: onnx.ModelProto) -> None:
     shape = [size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim[1:]]
     pixels = np.random.default_rng(0).integers(0, 256, (7, *shape), dtype=np.uint8)
-    for batch in (1, 2, 7):
-        expected, features = (
-            session_features(one.SerializeToString(), list(pixels[:batch]))
-            for one in (model, other)
-        )
-        np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    expected, features = (compute_onnx_features(network, pixels) for network in (model, other))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +55,7 @@ def assert_same_features(model: onnx.ModelProto, other: onnx.ModelProto) -> None
         (11, 4, 6, [2, 2, 2, 2]),
     ],
 )
-def test_rearrange_stem__a_large_kernel_on_blocks(
+def test_apply_space_to_depth__large_kernel_on_blocks(
     size: int, pad: int, blocks: int, pads: list[int]
 ) -> None:
     network = export(nn.Conv2d(3, 5, size, 2, pad))
@@ -87,7 +83,7 @@ def test_rearrange_stem__a_large_kernel_on_blocks(
     ],
     ids=["small", "stride 1", "groups", "dilated", "oblong", "odd", "two users", "no convolution"],
 )
-def test_rearrange_stem__other_layers_see_what_they_saw(
+def test_apply_space_to_depth__other_layers_stay(
     layer: nn.Module, height: int, twice: bool
 ) -> None:
     network = export(layer, height, twice=twice)
@@ -100,7 +96,7 @@ def test_rearrange_stem__other_layers_see_what_they_saw(
     assert_same_features(network, rearranged)
 
 
-def test_rearrange_stem__values_are_normalised_in_rows() -> None:
+def test_apply_space_to_depth__normalizes_whole_rows() -> None:
     network = export(nn.Conv2d(3, 5, 3, 2, 1))
     shapes = {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
@@ -108,4 +104,4 @@ def test_rearrange_stem__values_are_normalised_in_rows() -> None:
             apply_space_to_depth(network)
         ).graph.value_info
     }
-    assert shapes["stem/centred"][1:] == [12, 60]
+    assert shapes["stem/centered"][1:] == [12, 60]
