@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,8 +125,8 @@ def evaluate(
     is_known = np.array([image.label in labels for image in result.images])
     if not is_known.any():
         raise DataError(f"{folder}: no image of a class of the model can be read")
-    images = tuple(image for image in result.images if image.label in labels)
-    unknown_images = tuple(image for image in result.images if image.label not in labels)
+    images = tuple(compress(result.images, is_known))
+    unknown_images = tuple(compress(result.images, ~is_known))
     targets = np.array([labels.index(image.label) for image in images], dtype=np.int64)
     first = result.predictions[0].select(is_known)
     results: list[FileResult] = []
@@ -152,9 +153,7 @@ def evaluate(
         folder=folder,
         labels=labels,
         images=images,
-        digests=tuple(
-            digest for digest, known in zip(result.digests, is_known, strict=True) if known
-        ),
+        digests=tuple(compress(result.digests, is_known)),
         targets=targets,
         files=tuple(results),
         groups=compute_group_metrics(paths, groups, targets, first.predicted, labels),

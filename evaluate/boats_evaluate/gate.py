@@ -6,6 +6,7 @@ each class with enough images, corrected for the number of classes (Holm).
 """
 
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def compare_to_baseline(
             f"the baseline has different images: none of its {len(baseline.predicted)} images is "
             f"in {evaluation.folder}; create a new baseline"
         )
-    digests = [digest for digest in evaluation.digests if digest in baseline.predicted]
+    digests = compress(evaluation.digests, common)
     before = np.array([labels.index(baseline.predicted[digest]) for digest in digests])
     after = evaluation.main.predictions.predicted[common]
     targets = evaluation.targets[common]
