@@ -137,14 +137,7 @@ def check_usage(
     watch: Path | None,
     journal: Path | None,
 ) -> None:
-    """Check the combination of options.
-
-    Args:
-        images: Images to classify.
-        formats: Options given for the format or place of the output.
-        resume: Whether to continue an output file.
-        watch: Folder to watch.
-        journal: Journal of the watched folder.
+    """Check the combination of options; `formats` are those given for the form of the output.
 
     Raises:
         UsageError: If options exclude each other, or a required one is missing.

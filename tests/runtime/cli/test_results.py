@@ -21,37 +21,20 @@ OUTCOMES = (
     Prediction((Score("topa", 0.25), *SCORES[1:]), 2.0, name="unknown.jpg"),
     Failure("cannot be read: Is a directory", "broken"),
 )
+HEAD = {"schema_version": 1}
+TOP = {"label": "gòndola", "score": 0.125}
 OBJECTS = [
-    {
-        "schema_version": 1,
-        "path": 'a, "b".jpg',
-        "status": "ok",
-        "label": "topa",
-        "score": 0.75,
-        "unknown": False,
-        "top": [{"label": "topa", "score": 0.75}, {"label": "gòndola", "score": 0.125}],
-        "latency_ms": 1.5,
-        "provider": "cpu",
-        "model": "digest",
-    },
-    {
-        "schema_version": 1,
-        "path": "unknown.jpg",
-        "status": "ok",
-        "label": "topa",
-        "score": 0.25,
-        "unknown": True,
-        "top": [{"label": "topa", "score": 0.25}, {"label": "gòndola", "score": 0.125}],
-        "latency_ms": 2.0,
-        "provider": "cpu",
-        "model": "digest",
-    },
-    {
-        "schema_version": 1,
-        "path": "broken",
-        "status": "error",
-        "error": "cannot be read: Is a directory",
-    },
+    *(
+        HEAD
+        | {"path": path, "status": "ok", "label": "topa", "score": score, "unknown": unknown}
+        | {"top": [{"label": "topa", "score": score}, TOP], "latency_ms": latency_ms}
+        | {"provider": "cpu", "model": "digest"}
+        for path, score, unknown, latency_ms in (
+            ('a, "b".jpg', 0.75, False, 1.5),
+            ("unknown.jpg", 0.25, True, 2.0),
+        )
+    ),
+    HEAD | {"path": "broken", "status": "error", "error": "cannot be read: Is a directory"},
 ]
 
 
