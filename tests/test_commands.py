@@ -176,7 +176,7 @@ def predict_with_sklearn(
     rows = []
     with torch.inference_mode():
         for path in paths:
-            pixels = run.preprocessing.apply(decode(path))[np.newaxis]
+            pixels = np.stack([run.preprocessing.apply(decode(path))])
             rows.append(run.network(torch.from_numpy(pixels)).numpy())
     features = np.concatenate(rows)
     labels = [run.classes[index] for index in run.estimator.predict(features)]
