@@ -38,10 +38,8 @@ def main() -> None:
 
 def create_page() -> str:
     """Return the page as Markdown."""
-    sections = [INTRODUCTION]
-    for command in COMMANDS:
-        sections.append(f"## {command}\n\n```text\n{read_help(command)}```\n")
-    return "\n".join(sections)
+    sections = (f"## {command}\n\n```text\n{read_help(command)}```\n" for command in COMMANDS)
+    return "\n".join([INTRODUCTION, *sections])
 
 
 def read_help(command: str) -> str:

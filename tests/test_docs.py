@@ -98,9 +98,11 @@ def environment(line: str) -> dict[str, str]:
     "command", [pytest.param(command, id=command.line) for command in find_commands()]
 )
 def test_documentation__command_runs(command: Command, workspace: Path) -> None:
+    folder = workspace / "demo" if "--demo" in command.line else workspace
+    folder.mkdir(exist_ok=True)
     result = subprocess.run(
         ["bash", "-c", command.line],
-        cwd=workspace,
+        cwd=folder,
         env=clean_environment()
         | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         | environment(command.line),

@@ -65,15 +65,17 @@ def run_command(
         stderr=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
-        if interrupt_at:
+        if not interrupt_at:
+            stdout, stderr = process.communicate()
+        else:
+            assert process.stdout
             assert process.stderr
             for line in process.stderr:
                 stderr += line
                 if interrupt_at in line:
                     process.send_signal(signal.SIGINT)
-                    break
-        stdout, rest = process.communicate()
-    return CommandResult(cwd, process.returncode, stdout, stderr + rest)
+            stdout = process.stdout.read()
+    return CommandResult(cwd, process.returncode, stdout, stderr)
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
