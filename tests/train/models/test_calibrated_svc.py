@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import skops.io
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -69,6 +68,8 @@ def test_vote_margin__smallest_pairwise_decision(classes: int, scaled: bool) -> 
 
 
 def test_calibrated_svc__stored_with_skops() -> None:
+    import skops.io  # after boats_train.runs.run, which ignores its warnings
+
     svc, features, _ = fit_svc(3)
     content = skops.io.dumps(svc)
     assert skops.io.get_untrusted_types(data=content) == [TRUSTED_TYPES[0]]
