@@ -1,22 +1,23 @@
-"""Writes the tiny network that boats-doctor runs on each provider.
+"""Write the tiny network that boats-doctor runs on each provider.
 
-    python scripts/make_doctor_model.py
+    python scripts/make_doctor_model.py [FILE]
 
-It does what the models of boats do (cast, convolution, pooling, product, softmax), so that a
-library that is only loaded for one of these, like cuDNN, is missed here, too.
+It has the operators of the models of boats (cast, convolution, pooling, product, softmax), so that
+it also fails if a library that only one of them loads, like cuDNN, is missing.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-PLACE = Path(__file__).parents[1] / "runtime" / "boats_runtime" / "doctor.onnx"
+DEFAULT_PATH = Path(__file__).parents[1] / "runtime" / "boats_runtime" / "doctor.onnx"
 
 
 def make_model() -> onnx.ModelProto:
-    """Makes the network: `(N, 32, 32, 3) uint8` in, `(N, 4) float32` out."""
+    """Return the network with input `(N, 32, 32, 3) uint8` and output `(N, 4) float32`."""
     rng = np.random.default_rng(0)
     kernel = rng.normal(0, 0.01, (8, 3, 3, 3)).astype(np.float32)
     weights = rng.normal(0, 1, (8, 4)).astype(np.float32)
@@ -41,4 +42,5 @@ def make_model() -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    PLACE.write_bytes(make_model().SerializeToString(deterministic=True))
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PATH
+    path.write_bytes(make_model().SerializeToString(deterministic=True))

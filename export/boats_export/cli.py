@@ -110,7 +110,7 @@ def export(
         raise UsageError("--target is for --precision int8")
     from boats_export.assemble import Layout
     from boats_export.export import Exporter, ExportSettings
-    from boats_runtime.model.describe import proof_table, to_card
+    from boats_runtime.model.describe import create_card, format_proof
     from boats_train.runs.run import load_run
 
     layout = Layout(int(opset), parse_batch(batch), with_features)
@@ -122,11 +122,11 @@ def export(
     settings = ExportSettings(precision, layout, max_drop, target)
     metadata = Exporter(trained, settings, log, data).export(out)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; verified:")
-    for line in proof_table(metadata):
+    for line in format_proof(metadata):
         typer.echo(line)
     if card:
         card_path = out.with_suffix(".md")
-        write_atomic(card_path, to_card(out, metadata).encode())
+        write_atomic(card_path, create_card(out, metadata).encode())
         typer.echo(f"model card: {card_path}")
 
 
@@ -136,13 +136,13 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metadata as JSON.")] = False,
 ) -> None:
     """Verify an exported file against its digest and print its metadata."""
-    from boats_runtime.model.describe import inspect_file, to_lines
+    from boats_runtime.model.describe import describe_model, inspect_file
 
     metadata = inspect_file(file)
     if as_json:
         typer.echo(json.dumps({"file": str(file)} | asdict(metadata), indent=2))
         return
-    for line in to_lines(file, metadata):
+    for line in describe_model(file, metadata):
         typer.echo(line)
 
 

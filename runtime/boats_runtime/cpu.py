@@ -1,66 +1,61 @@
-"""What the CPU can do, and how much of it this process may have."""
+"""Features of the CPU, and the number of CPUs available to this process."""
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
-"""Flags of instructions that multiply 8-bit values and add them up in 32 bits."""
+"""Flags of instructions that multiply 8-bit values and sum the products in 32 bits."""
 
 FEATURES = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sve")
-"""How the flags begin that decide how fast float32, bfloat16 and 8-bit products are."""
+"""Prefixes of the flags that determine the speed of float32, bfloat16 and 8-bit products."""
 
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
-    """Returns the CPU's name, as Linux has it or else Python."""
-    names = [line.partition(":")[2] for line in _lines(cpuinfo) if line.startswith("model n")]
+    """Return the name of the CPU from Linux, or else from Python."""
+    names = [line.partition(":")[2] for line in _read_lines(cpuinfo) if line.startswith("model n")]
     return names[0].strip() if names else platform.processor() or platform.machine()
 
 
 def cpu_features(flags: frozenset[str]) -> list[str]:
-    """Returns the flags that begin as `FEATURES`, sorted."""
+    """Return the flags that begin with one of `FEATURES`, sorted."""
     return sorted(flag for flag in flags if flag.startswith(FEATURES))
 
 
 def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """Returns what Linux says of the CPU, like `avx512_vnni`; nothing where nobody says."""
-    return parse_flags(_lines(cpuinfo))
-
-
-def parse_flags(cpuinfo: Iterable[str]) -> frozenset[str]:
-    """Returns the flags in the lines of /proc/cpuinfo, of x86 (`flags`) or ARM (`Features`)."""
-    told = [line for line in cpuinfo if line.startswith(("flags", "Features"))]
-    return frozenset(flag for line in told for flag in line.partition(":")[2].split())
+    """Return the flags of the CPU, like `avx512_vnni`; empty if the system does not list them."""
+    lines = [line for line in _read_lines(cpuinfo) if line.startswith(("flags", "Features"))]
+    return frozenset(flag for line in lines for flag in line.partition(":")[2].split())
 
 
 def has_dot_products(flags: frozenset[str]) -> bool:
-    """Says whether sums of 8-bit products are exact; else they saturate at 16 bits on x86."""
+    """Return whether sums of 8-bit products are exact; on other x86 CPUs they can saturate."""
     return bool(flags & _DOT_PRODUCTS)
 
 
 def has_bf16(flags: frozenset[str]) -> bool:
-    """Says whether products of bfloat16 are done in hardware."""
+    """Return whether the CPU multiplies bfloat16 in hardware."""
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 
 
 def saturates(flags: frozenset[str], machine: str) -> bool:
-    """Says whether full-range 8-bit weights give other sums here than where they are exact.
+    """Return whether sums of full-range 8-bit products can saturate; False if the CPU is unknown.
 
     Args:
-        flags: Of `cpu_flags`; nothing is said of a CPU of which nothing is known.
-        machine: As `platform.machine()` has it: it is a matter of x86 alone.
+        flags: Result of `cpu_flags`.
+        machine: Result of `platform.machine()`; only x86 saturates.
     """
     return bool(flags) and machine in ("x86_64", "AMD64") and not has_dot_products(flags)
 
 
 def granted_cpus() -> int:
-    """Counts the CPUs this process may keep busy: its CPU set, and what control groups leave of it.
+    """Return the number of CPUs available to this process by its affinity and control groups.
 
-    ONNX Runtime itself looks at neither (microsoft/onnxruntime#8313, #10166): threads beyond the
-    quota only wait for each other.
+    ONNX Runtime considers neither (microsoft/onnxruntime#8313, #10166). More threads than the quota
+    allows only wait for each other.
     """
     count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -72,19 +67,19 @@ def granted_cpus() -> int:
 def cpu_quota(
     groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
 ) -> float | None:
-    """Returns how many CPUs' time the control groups grant, the tightest of them; None for any.
+    """Return the smallest CPU quota of the control groups, in CPUs; None without a limit.
 
     Args:
-        groups: Names the groups of this process, a line for each hierarchy.
-        mount: Where they are.
+        groups: File that lists the groups of this process, one line for each hierarchy.
+        mount: Folder of the control groups.
     """
-    quotas = [quota for folder in _folders(groups, mount) if (quota := _quota(folder))]
+    quotas = [quota for folder in _list_folders(groups, mount) if (quota := _read_quota(folder))]
     return min(quotas, default=None)
 
 
-def _folders(groups: Path, mount: Path) -> Iterator[Path]:
-    """Yields the folders of the process's group and of those around it (cgroups(7))."""
-    for line in _lines(groups):
+def _list_folders(groups: Path, mount: Path) -> Iterator[Path]:
+    """Yield the folders of the process's groups and of their ancestors (cgroups(7))."""
+    for line in _read_lines(groups):
         _, controllers, name = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
@@ -97,18 +92,18 @@ def _folders(groups: Path, mount: Path) -> Iterator[Path]:
             folder = folder.parent
 
 
-def _quota(folder: Path) -> float | None:
-    """Reads `cpu.max` of version 2, or the two files of version 1."""
-    told = " ".join(_lines(folder / "cpu.max")).split()
-    if not told:
+def _read_quota(folder: Path) -> float | None:
+    """Return the quota in `cpu.max` (version 2) or in the two files of version 1."""
+    words = " ".join(_read_lines(folder / "cpu.max")).split()
+    if not words:
         names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        told = [word for name in names for word in _lines(folder / name)]
-    if len(told) != 2 or not all(word.isdecimal() and int(word) for word in told):
-        return None  # `max`, -1, or nothing there
-    return int(told[0]) / int(told[1])
+        words = [word for name in names for word in _read_lines(folder / name)]
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        return None  # no limit: `max`, -1, or no file
+    return int(words[0]) / int(words[1])
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError:

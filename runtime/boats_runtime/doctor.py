@@ -1,18 +1,18 @@
-"""What this machine can run, and what keeps it from running more: the findings of `boats-doctor`.
+"""Findings of `boats-doctor`: what this machine can run and what is missing.
 
-The schema of `--json`; its version rises when a key changes its meaning. Sizes are in the unit that
-a key names; null stands where nobody can say.
+Schema of `--json`; its version increases when the meaning of a key changes. Names of keys end with
+the unit; null means unknown.
 
     schema_version   1
     versions         of boats, Python, NumPy and Pillow, and the system
-    onnxruntime      wheels: those installed, each with its version; problem: why none can be used,
-                     else empty; cuda: what it was built for, else empty
-    providers        for each name, status: `works`, `refused` or `absent`; detail: why, or what
-                     brings it; nodes: how many each provider ran; first_ms, p50_ms: of the runs
-    cuda_libraries   name, found, version of each that this ONNX Runtime loads
-    cpu              model, features, exact_int8, bf16; CPUs: seen, affinity, quota (null where
-                     there is none), granted
-    photos           the formats that can be decoded
+    onnxruntime      wheels: versions of the installed ones; problem: why none can be used; cuda:
+                     version that ONNX Runtime was built for; problem and cuda can be empty
+    providers        for each name, status: `works`, `refused` or `absent`; detail: the reason, or
+                     how to install it; nodes: number run by each provider; first_ms, p50_ms: times
+    cuda_libraries   name, found, version of each library that this ONNX Runtime loads
+    cpu              model, features, exact_int8, bf16; numbers of CPUs: seen, affinity, quota (null
+                     without a limit), granted
+    photos           image formats that can be decoded
 """
 
 import importlib.util
@@ -32,39 +32,39 @@ import boats_runtime
 from boats_runtime import cpu
 from boats_runtime.errors import BoatsError, ProviderError
 from boats_runtime.preprocessing import FORMATS, HEIF_PLUGIN
-from boats_runtime.providers.cuda_libraries import expected_cuda, find_libraries
+from boats_runtime.providers.cuda_libraries import Library, find_libraries, get_cuda_version
 from boats_runtime.providers.session import PROVIDERS, list_providers, open_session, warm_up
-from boats_runtime.providers.wheels import import_onnxruntime, installed_wheels
+from boats_runtime.providers.wheels import find_wheels, import_onnxruntime
 
 SCHEMA_VERSION = 1
 
 TINY_MODEL = Path(__file__).with_name("doctor.onnx")
-"""Made by `scripts/make_doctor_model.py`."""
+"""Written by `scripts/make_doctor_model.py`."""
 
 RUNS = 20
-"""Timed runs on each provider."""
+"""Number of timed runs on each provider."""
 
 
 def examine(model: bytes | None) -> dict[str, Any]:
-    """Looks at everything that decides what boats can run here.
+    """Examine everything that decides what boats can run on this machine.
 
     Args:
-        model: The content of a model to try on each provider; None for a tiny one.
+        model: Content of the model that each provider runs; None for a tiny model.
 
     Returns:
-        The findings, in the schema above.
+        Findings in the schema of this module.
     """
-    problem, built_for, libraries = "", "", []
-    tried: dict[str, Any] = {}
+    problem, cuda = "", ""
+    libraries: list[Library] = []
+    providers: dict[str, Any] = {}
     try:
         runtime = import_onnxruntime()
     except ProviderError as error:
         problem = str(error)
     else:
-        built_for = expected_cuda(runtime)
+        cuda = get_cuda_version(runtime)
         libraries = find_libraries(runtime)
-        content = TINY_MODEL.read_bytes() if model is None else model
-        tried = _try_providers(runtime, content)
+        providers = _try_providers(runtime, model or TINY_MODEL.read_bytes())
     return {
         "schema_version": SCHEMA_VERSION,
         "versions": {
@@ -74,8 +74,8 @@ def examine(model: bytes | None) -> dict[str, Any]:
             "pillow": PIL.__version__,
             "system": f"{platform.system()} {platform.machine()}",
         },
-        "onnxruntime": {"wheels": installed_wheels(), "problem": problem, "cuda": built_for},
-        "providers": tried,
+        "onnxruntime": {"wheels": find_wheels(), "problem": problem, "cuda": cuda},
+        "providers": providers,
         "cuda_libraries": [asdict(library) for library in libraries],
         "cpu": _examine_cpu(),
         "photos": _find_formats(),
@@ -83,17 +83,17 @@ def examine(model: bytes | None) -> dict[str, Any]:
 
 
 def works(findings: dict[str, Any]) -> bool:
-    """Says whether at least one provider works."""
-    return any(one["status"] == "works" for one in findings["providers"].values())
+    """Return whether at least one provider works."""
+    return any(result["status"] == "works" for result in findings["providers"].values())
 
 
 def _try_providers(runtime: Any, model: bytes) -> dict[str, Any]:
-    there = list_providers(runtime)
+    available = list_providers(runtime)
     return {
         name: _try_provider(name, model)
-        if name in there
-        else {"status": "absent", "detail": kind.install}
-        for name, kind in PROVIDERS.items()
+        if name in available
+        else {"status": "absent", "detail": provider.install}
+        for name, provider in PROVIDERS.items()
     }
 
 
@@ -132,7 +132,9 @@ def _examine_cpu() -> dict[str, Any]:
 
 
 def _find_formats() -> list[str]:
-    """Returns the formats that this Pillow decodes, of those that boats opens."""
+    """Return the formats of boats that this Pillow can decode."""
     codecs = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "AVIF": "avif"}
-    there = [name for name in FORMATS if features.check(codecs.get(name, "pil"))]
-    return there + ["HEIC"] * (importlib.util.find_spec(HEIF_PLUGIN) is not None)
+    formats = [name for name in FORMATS if features.check(codecs.get(name, "pil"))]
+    if importlib.util.find_spec(HEIF_PLUGIN) is not None:
+        formats.append("HEIC")
+    return formats

@@ -1,54 +1,59 @@
-"""The project's errors: each carries a finished message and the exit code of the commands."""
+"""Errors of the project: each has a finished message and the exit code of the commands."""
 
 from typing import ClassVar
 
 
 class BoatsError(Exception):
-    """Base of every error that is the user's to mend: says what, where and what to do."""
+    """Base class of all errors that the user can fix: the message says what, where and what to do.
+
+    Attributes:
+        exit_code: Exit code of a command that the error ends.
+    """
 
     exit_code: ClassVar[int] = 3
 
 
 class UsageError(BoatsError):
-    """The command was called wrongly, or without the extra it needs."""
+    """The command or function is used wrongly, or the extra that it needs is not installed."""
 
     exit_code = 2
 
 
 class ImageError(BoatsError):
-    """One photo can't be used; the others still can."""
+    """One image cannot be used; the others can."""
 
     exit_code = 1
 
 
 class DataError(BoatsError):
-    """The training data can't be used."""
+    """The dataset cannot be used."""
 
 
 class RunError(BoatsError):
-    """A run folder can't be read."""
+    """A run folder cannot be read."""
 
 
 class ModelError(BoatsError):
-    """A model file can't be used."""
+    """A model file cannot be used."""
 
 
 class OutputError(BoatsError):
-    """What was made could not be written."""
+    """A result cannot be written."""
 
 
 class ProviderError(BoatsError):
-    """The execution provider asked for is not there, or is not the one at work."""
+    """The requested execution provider is not available or cannot run the model."""
 
     exit_code = 4
 
 
 class CheckError(BoatsError):
-    """A check refused the result: parity or accuracy."""
+    """A result fails a check of parity or accuracy."""
 
     exit_code = 5
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a library's message; the error's kind where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Return the first line of an error's message; the name of its type if it has no message."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Work done in threads a little ahead of whoever asks for it, in order."""
+"""Computation of results in threads before they are needed, in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,55 +15,57 @@ Result = TypeVar("Result")
 def prefetch(
     function: Callable[[Item], Result], items: Iterable[Item], depth: int
 ) -> Iterator[Result]:
-    """Yields the results in the items' order; at most `depth` of them wait, so memory stays flat.
+    """Yield the results of a function in the order of the items.
 
     Args:
-        function: Called in threads, as with decoding, which lets go of the interpreter's lock.
-        items: Taken one by one, as results are asked for.
-        depth: How many are under way or ready before they are asked for, 1 or more.
+        function: Function that releases the GIL most of the time, such as decoding; called in
+            threads.
+        items: Arguments of the function; read only as far ahead as `depth`.
+        depth: Maximum number of results computed ahead, 1 or more.
     """
     for batch in prefetch_batches(function, items, depth, 1):
         yield from batch
 
 
 def prefetch_batches(
-    function: Callable[[Item], Result], items: Iterable[Item], depth: int, most: int
+    function: Callable[[Item], Result], items: Iterable[Item], depth: int, max_batch: int
 ) -> Iterator[list[Result]]:
-    """Yields the results as `prefetch`, together with those after it that are ready, too.
+    """Yield lists of up to `max_batch` results that are ready. Never wait to fill a batch.
 
-    Who takes longer over a batch than the threads over its items finds the next one full; who is
-    quicker does not wait for it to fill.
+    An exception of the function or of the items is raised after the results of all earlier items.
 
     Args:
-        function: Called in threads, as with decoding, which lets go of the interpreter's lock.
-        items: Taken one by one, as results are asked for.
-        depth: How many are under way or ready before they are asked for, 1 or more.
-        most: Largest batch, 1 or more.
+        function: As in `prefetch`.
+        items: As in `prefetch`.
+        depth: As in `prefetch`.
+        max_batch: Maximum batch size, 1 or more.
     """
-    threads = min(depth, granted_cpus() + 1)  # one may wait for a disk
-    with ThreadPoolExecutor(threads, thread_name_prefix="look-ahead") as pool:
-        left = iter(items)
-        waiting: deque[Future[Result]] = deque()
-        failures: list[Exception] = []
+    threads = min(depth, granted_cpus() + 1)  # one more, because a thread may wait for a disk
+    with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
+        remaining = iter(items)
+        pending: deque[Future[Result]] = deque()
 
-        def fill() -> None:
+        def submit_items() -> None:
             try:
-                for item in islice(left, depth - len(waiting)):
-                    waiting.append(pool.submit(function, item))
+                for item in islice(remaining, depth - len(pending)):
+                    pending.append(pool.submit(function, item))
             except Exception as error:  # noqa: BLE001
-                failures.append(error)
+                failed: Future[Result] = Future()
+                failed.set_exception(error)
+                pending.append(failed)
 
-        fill()
+        submit_items()
         try:
-            while waiting:
-                batch = [waiting.popleft().result()]
-                while waiting and len(batch) < most and waiting[0].done():
-                    batch.append(waiting.popleft().result())
-                if not failures:
-                    fill()
+            while pending:
+                batch = [pending.popleft().result()]
+                while len(batch) < max_batch and pending and _succeeded(pending[0]):
+                    batch.append(pending.popleft().result())
+                submit_items()
                 yield batch
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
-        for failure in failures:
-            raise failure
+
+
+def _succeeded(future: Future[Result]) -> bool:
+    return future.done() and future.exception() is None

@@ -1,8 +1,8 @@
-"""The one preprocessing: a photo file becomes the uint8 pixels that every model of boats takes.
+"""The one preprocessing: an image file becomes the uint8 pixels that every model of boats takes.
 
-Training, calibration, export and prediction all call `decode` and `Preprocessing.apply`; nothing
-else in the project opens or resizes a photo. Normalisation by `mean` and `std` is not done here: it
-is part of the network, so that the exported file takes the pixels as they are.
+Training, calibration, export and prediction all call `decode` and `Preprocessing.apply`; no other
+module of the project opens or resizes an image. Normalization by `mean` and `std` is part of the
+network instead, so that the exported file takes uint8 pixels.
 """
 
 import importlib
@@ -20,34 +20,35 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from boats_runtime.errors import ImageError, ModelError
+from boats_runtime.errors import ImageError, ModelError, first_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
-"""Image formats that are opened, whatever the file's name says; HEIC too, with its plugin."""
+"""Image formats that are opened, whatever the name of the file; HEIC too if its plugin is
+installed."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
-"""File names that count as photos when a folder is read."""
+"""Suffixes of the files that count as images when a folder is read."""
 
 HEIF_PLUGIN = "pillow_heif"
-"""The module that teaches Pillow HEIC; not installed with boats: HEVC is patented."""
+"""Module that adds HEIC to Pillow; not installed with boats because HEVC is patented."""
 
-# ISO/IEC 23008-12: the brands of still HEVC images, after the length of the first box
+# ISO/IEC 23008-12: the brands of still HEVC images, which follow the length of the first box.
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 MAX_PIXELS = 89_478_485
-"""Largest photo that is decoded, Pillow's own limit; more is taken for a decompression bomb."""
+"""Size of the largest image that is decoded; Pillow's own limit against decompression bombs."""
 
 LARGE_PIXELS = 16_000_000
-"""Photos of more pixels are decoded one at a time, however many threads decode."""
+"""Images with more pixels are decoded one at a time, whatever the number of threads."""
 
 MAX_SIDE = 8192
 
-_one_large = threading.Lock()
+_large_image_lock = threading.Lock()
 
-# What Pillow's parsers raise on damaged files besides OSError.
-_DAMAGE = (
+# Pillow's parsers raise these on damaged files, besides OSError.
+_DECODER_ERRORS = (
     ValueError,
     SyntaxError,
     EOFError,
@@ -59,8 +60,8 @@ _DAMAGE = (
     struct.error,
 )
 
-# https://exiftool.org/TagNames/EXIF.html: Orientation, from the photo as stored to upright
-_TURNS = {
+# https://exiftool.org/TagNames/EXIF.html: Orientation, from the stored image to the upright one.
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -70,26 +71,26 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# https://docs.pytorch.org/vision/stable/models.html: all classification weights of torchvision
+# https://docs.pytorch.org/vision/stable/models.html: all classification weights of torchvision.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes the input of a network.
+    """Conversion of an image to the input of a network.
 
     Attributes:
-        height: Rows of the network's input, 1 to 8192.
-        width: Columns of the network's input, 1 to 8192.
+        height: Height of the network's input in pixels, 1 to 8192.
+        width: Width of the network's input in pixels, 1 to 8192.
         mean: Mean of each channel in [0, 1], subtracted inside the network.
-        std: Standard deviation of each channel in [0, 1], divided by inside the network.
+        std: Standard deviation of each channel, 1e-6 to 1; the network divides by it.
         resampling: Always `bilinear`: Pillow's triangle filter, antialiased when shrinking.
         color: Always `RGB`.
-        exif: Always true: the photo is turned as its EXIF orientation says.
+        exif: Always true: the EXIF orientation is applied.
 
     Raises:
-        ModelError: A value is out of its range.
+        ModelError: If a value is out of its range.
     """
 
     height: int
@@ -103,22 +104,26 @@ class Preprocessing:
     def __post_init__(self) -> None:
         for name, side in (("height", self.height), ("width", self.width)):
             if type(side) is not int or not 1 <= side <= MAX_SIDE:
-                raise ModelError(f"preprocessing: {name} is {side!r}, not 1 to {MAX_SIDE}")
+                raise ModelError(f"preprocessing: {name} is {side!r}, expected 1 to {MAX_SIDE}")
         for name, values, low in (("mean", self.mean, 0.0), ("std", self.std, 1e-6)):
             if len(values) != 3 or not all(
                 isinstance(value, float) and low <= value <= 1 for value in values
             ):
-                raise ModelError(f"preprocessing: {name} is {values!r}, not 3 numbers up to 1")
+                raise ModelError(
+                    f"preprocessing: {name} is {values!r}, expected 3 numbers, {low:g} to 1"
+                )
         fixed = (self.resampling, self.color, self.exif)
         if fixed != ("bilinear", "RGB", True):
-            raise ModelError(f"preprocessing: only bilinear RGB with EXIF is known, not {fixed!r}")
+            raise ModelError(
+                f"preprocessing: only bilinear RGB with EXIF is supported, got {fixed!r}"
+            )
 
     @classmethod
     def from_json(cls, value: object) -> "Preprocessing":
-        """Reads what `dataclasses.asdict` wrote.
+        """Restore the result of `dataclasses.asdict`.
 
         Raises:
-            ModelError: A key is missing or unknown, or a value is out of its range.
+            ModelError: If a key is missing or unknown, or a value is out of its range.
         """
         keys = set(cls.__dataclass_fields__)
         if not isinstance(value, dict) or set(value) != keys:
@@ -131,54 +136,56 @@ class Preprocessing:
         return cls(**fields)
 
     def read(self, source: Path | bytes | BinaryIO) -> NDArray[np.uint8]:
-        """Decodes a photo and turns it into the network's input, as `decode` and `apply` do.
+        """Decode an image and convert it to the network's input.
 
-        Called from many threads it takes bounded memory: large photos wait for each other.
+        The result equals `apply(decode(source))`. Memory stays bounded if many threads call this
+        method, because large images are decoded one at a time.
 
         Args:
-            source: As in `decode`.
+            source: Path, content or open stream of an image file.
 
         Returns:
             Pixels `(height, width, 3) uint8`, RGB, 0 to 255.
 
         Raises:
-            ImageError: The photo can't be decoded.
+            ImageError: If the image cannot be decoded.
         """
         with _open(source) as image:
             large = image.width * image.height > LARGE_PIXELS
-            with _one_large if large else nullcontext():
+            with _large_image_lock if large else nullcontext():
                 image.load()
                 return self.apply(image)
 
     def apply(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Turns a decoded photo into the network's input.
+        """Convert a decoded image to the network's input.
 
         Args:
-            image: A photo in any mode of Pillow.
+            image: Image in any mode of Pillow.
 
         Returns:
             Pixels `(height, width, 3) uint8`, RGB, 0 to 255.
 
         Raises:
-            ImageError: The photo's pixels have no defined range.
+            ImageError: If the image has floating-point pixels.
         """
-        rgb = to_rgb(turn(image))
-        # Stretched, never cropped: a boat fills the photo from end to end.
+        rgb = convert_to_rgb(apply_orientation(image))
+        # Stretched, never cropped: a boat often fills the image from end to end.
         resized = rgb.resize((self.width, self.height), Image.Resampling.BILINEAR)
         return np.asarray(resized, dtype=np.uint8)
 
 
 def decode(source: Path | bytes | BinaryIO) -> Image.Image:
-    """Opens a photo and decodes it whole, so that a truncated file fails here.
+    """Decode an image completely, so that a truncated file fails here.
 
     Args:
-        source: A file, the bytes of one, or a stream open for reading.
+        source: Path, content or open stream of an image file.
 
     Returns:
-        The first frame, in its own mode and not yet turned by its EXIF orientation.
+        The first frame in its own mode; its EXIF orientation is not applied.
 
     Raises:
-        ImageError: Not a photo of a known format, broken, too large, or not readable.
+        ImageError: If the file is not readable, not an image of a known format, broken, or too
+            large.
     """
     with _open(source) as image:
         image.load()
@@ -187,14 +194,10 @@ def decode(source: Path | bytes | BinaryIO) -> Image.Image:
 
 @contextmanager
 def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
-    """Opens a photo to be decoded, and says in one way what is wrong with it.
-
-    Raises:
-        ImageError: As `decode` has it.
-    """
+    """Open an image that the block decodes, and raise every failure as an `ImageError`."""
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        # Pillow keeps a file open for its further frames, or when it is broken; `with` closes it.
+        # Pillow keeps a file open if it has more frames or is broken; `with` closes it.
         with _identify(stream) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
@@ -204,23 +207,12 @@ def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
     except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or _one_line(error)}") from error
-    except _DAMAGE as error:
-        raise ImageError(f"broken image: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    """Returns a codec's message as one line; its kind where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"cannot be read: {error.strerror or first_line(error)}") from error
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"broken image: {first_line(error)}") from error
 
 
 def _identify(stream: Path | BinaryIO) -> Image.Image:
-    """Opens what Pillow knows, and HEIC where its plugin is installed.
-
-    Raises:
-        UnidentifiedImageError: It is neither.
-        ImageError: It is HEIC, and the plugin is not installed.
-    """
     try:
         return Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
@@ -234,8 +226,8 @@ def _identify(stream: Path | BinaryIO) -> Image.Image:
 
 def _is_heif(stream: Path | BinaryIO) -> bool:
     if isinstance(stream, Path):
-        with stream.open("rb") as opened:
-            start = opened.read(12)
+        with stream.open("rb") as file:
+            start = file.read(12)
     else:
         stream.seek(0)
         start = stream.read(12)
@@ -243,31 +235,31 @@ def _is_heif(stream: Path | BinaryIO) -> bool:
     return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
 
 
-def turn(image: Image.Image) -> Image.Image:
-    """Turns a photo upright, as its EXIF orientation says; damaged EXIF counts as none.
+def apply_orientation(image: Image.Image) -> Image.Image:
+    """Return an image upright by its EXIF orientation; damaged EXIF is ignored.
 
-    `ImageOps.exif_transpose` turns the same way, but reads and rewrites all of the EXIF, and fails
-    on photos whose other tags are malformed.
+    `ImageOps.exif_transpose` gives the same pixels, but it reads and rewrites all of the EXIF, and
+    fails on images with other malformed tags.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (OSError, *_DAMAGE):
+    except (OSError, *_DECODER_ERRORS):
         return image
-    method = _TURNS.get(orientation)
-    return image if method is None else image.transpose(method)
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a photo of any mode to RGB; transparency is laid on white, as viewers show it.
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB, with a white background behind transparent pixels.
 
     Raises:
-        ImageError: Floating-point pixels, which have no defined range.
+        ImageError: If the pixels are floating-point numbers, which have no defined range.
     """
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16-bit grey: I;16, or I in older Pillow
-        grey = np.asarray(image, dtype=np.int64) >> 8
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):  # 16-bit gray: I;16, or I in older versions of Pillow
+        gray = np.asarray(image, dtype=np.int64) >> 8
+        return Image.fromarray(gray.clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

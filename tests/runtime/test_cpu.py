@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,9 +49,8 @@ def test_cpu_flags__of_every_core(cpuinfo: Path, text: str, flags: set[str]) -> 
     assert cpu_flags(cpuinfo) == flags
 
 
-def test_cpu_flags__nobody_says(cpuinfo: Path) -> None:
+def test_cpu_flags__missing_file(cpuinfo: Path) -> None:
     assert cpu_flags(cpuinfo) == frozenset()
-    assert not has_dot_products(cpu_flags(cpuinfo))
 
 
 @pytest.mark.parametrize(
@@ -66,22 +65,22 @@ def test_cpu_flags__nobody_says(cpuinfo: Path) -> None:
         ("model name\t: avx512_vnni", False),
     ],
 )
-def test_has_dot_products__as_the_cpu_says(cpuinfo: Path, line: str, exact: bool) -> None:
+def test_has_dot_products__by_the_flags(cpuinfo: Path, line: str, exact: bool) -> None:
     cpuinfo.write_text(f"{line}\n")
     assert has_dot_products(cpu_flags(cpuinfo)) is exact
 
 
 @pytest.fixture
 def affinity() -> Iterator[set[int]]:
-    """The CPU set of this process, put back afterwards."""
+    """The CPU affinity of this process, restored afterwards."""
     if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("this system has no CPU sets")
+        pytest.skip("this system has no CPU affinity")
     before = os.sched_getaffinity(0)
     yield before
     os.sched_setaffinity(0, before)
 
 
-def test_granted_cpus__counts_the_cpu_set(
+def test_granted_cpus__counts_the_affinity(
     affinity: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "cpu_quota", lambda: None)
@@ -91,28 +90,11 @@ def test_granted_cpus__counts_the_cpu_set(
 
 
 @pytest.mark.parametrize(("quota", "count"), [(0.2, 1), (1.0, 1), (1.9, 1), (1000.0, 0)])
-def test_granted_cpus__no_more_than_the_quota(
+def test_granted_cpus__limited_by_the_quota(
     affinity: set[int], monkeypatch: pytest.MonkeyPatch, quota: float, count: int
 ) -> None:
     monkeypatch.setattr(cpu, "cpu_quota", lambda: quota)
     assert granted_cpus() == (count or len(affinity))
-
-
-Groups = Callable[[str, dict[str, str]], float | None]
-
-
-@pytest.fixture
-def quota_of(tmp_path: Path) -> Groups:
-    """Reads the quota of a process whose groups are these, with these files under the mount."""
-
-    def read(groups: str, files: dict[str, str]) -> float | None:
-        (tmp_path / "groups").write_text(groups)
-        for name, text in files.items():
-            (tmp_path / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "mount" / name).write_text(text)
-        return cpu_quota(tmp_path / "groups", tmp_path / "mount")
-
-    return read
 
 
 @pytest.mark.parametrize(
@@ -139,10 +121,15 @@ def quota_of(tmp_path: Path) -> Groups:
         ),
     ],
 )  # fmt: skip
-def test_cpu_quota__the_tightest(
-    quota_of: Groups, groups: str, files: dict[str, str], quota: float | None
+def test_cpu_quota__smallest_limit(
+    tmp_path: Path, groups: str, files: dict[str, str], quota: float | None
 ) -> None:
-    assert quota_of(groups, files) == quota
+    (tmp_path / "groups").write_text(groups)
+    for name, text in files.items():
+        path = tmp_path / "mount" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert cpu_quota(tmp_path / "groups", tmp_path / "mount") == quota
 
 
 def test_cpu_quota__no_control_groups(tmp_path: Path) -> None:
@@ -165,14 +152,16 @@ def test_saturates__on_x86_without_exact_sums(
     assert saturates(frozenset(flags), machine) is expected
 
 
-def test_cpu_model__reads_cpuinfo(tmp_path: Path) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text("processor\t: 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 3 GHz\n")
-    assert cpu_model(path) == "Some CPU @ 3 GHz"
-    assert cpu_model(tmp_path / "none")
+def test_cpu_model__reads_cpuinfo(cpuinfo: Path) -> None:
+    cpuinfo.write_text("processor\t: 0\nmodel\t\t: 85\nmodel name\t: Some CPU @ 3 GHz\n")
+    assert cpu_model(cpuinfo) == "Some CPU @ 3 GHz"
 
 
-def test_cpu_features__picks_what_products_use() -> None:
+def test_cpu_model__missing_file(cpuinfo: Path) -> None:
+    assert cpu_model(cpuinfo)
+
+
+def test_cpu_features__sorted_selection() -> None:
     flags = frozenset({"fpu", "avx2", "avx512f", "avx512_bf16", "avx512_vnni", "sse"})
     assert cpu_features(flags) == ["avx2", "avx512_bf16", "avx512_vnni", "avx512f"]
     assert cpu_features(frozenset({"fp", "asimd", "crc32", "asimddp"})) == ["asimd", "asimddp"]

@@ -1,4 +1,4 @@
-"""What an exported file says of itself, as lines for a terminal and as its model card."""
+"""Description of an exported file, as lines for a terminal and as a model card."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,128 +8,131 @@ from boats_runtime.errors import ModelError
 from boats_runtime.model.file import read_model
 from boats_runtime.model.metadata import ModelMetadata
 
-Proof = Mapping[str, Any]
-
 
 def inspect_file(path: Path) -> ModelMetadata:
-    """Reads what a file says of itself, and checks the file against its own digest.
+    """Read the metadata of a file and check the file against its own digest.
 
     Raises:
-        ModelError: It is missing, is no file of `boats-export`, or was changed since.
+        ModelError: If the file is missing, was not written by `boats-export`, or was changed.
     """
     file = read_model(path)
     file.verify_digest()
-    metadata = file.metadata
     try:
-        list(to_lines(path, metadata))
+        list(describe_model(path, file.metadata))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its provenance is malformed: export it again") from error
-    return metadata
+    return file.metadata
 
 
-def proof_table(metadata: ModelMetadata) -> list[str]:
-    """Returns the proof as the lines of a table."""
-    rows = proof_rows(metadata)
+def describe_model(path: Path, metadata: ModelMetadata) -> Iterator[str]:
+    """Yield the description of a file as lines of text."""
+    provenance = metadata.provenance
+    config, proof = provenance["config"], provenance["proof"]
+    size = metadata.preprocessing
+    versions = provenance["export_versions"]
+    yield f"{path}: {_describe_file(path, proof)}, unchanged since export"
+    yield f"  model     {config['model']} on {config['backbone']}, weights {config['weights']}"
+    yield (
+        f"  input     {size.height}x{size.width} RGB uint8, {size.resampling}, "
+        "EXIF orientation applied"
+    )
+    yield f"  classes   {len(metadata.labels)}: {', '.join(metadata.labels)}"
+    yield f"  unknown   {_describe_threshold(metadata)}"
+    yield f"  versions  {', '.join(f'{name} {version}' for name, version in versions.items())}"
+    yield f"  digest    {metadata.digest}"
+    if "quantization" in proof:
+        yield f"  int8      {_describe_quantization(proof)}"
+    yield "proof"
+    yield from format_proof(metadata)
+
+
+def format_proof(metadata: ModelMetadata) -> list[str]:
+    """Return the results of the verification as the lines of a table."""
+    rows = list_proof(metadata)
     width = max(len(name) for name, _ in rows)
     return [f"  {name:{width}}  {text}" for name, text in rows]
 
 
-def proof_rows(metadata: ModelMetadata) -> list[tuple[str, str]]:
-    """Returns what was compared and measured, each with its name."""
-    proof: Proof = metadata.provenance["proof"]
+def list_proof(metadata: ModelMetadata) -> list[tuple[str, str]]:
+    """Return the names and values of the results of the verification."""
+    proof: Mapping[str, Any] = metadata.provenance["proof"]
     total = proof["photos"] + proof["hard_photos"]
+    before, after = proof["before"], proof["after"]
     rows = [
-        ("compared on", f"{proof['photos']} valid photos, {proof['hard_photos']} hard ones"),
+        (
+            "compared on",
+            f"{proof['photos']} validation images, {proof['hard_photos']} stress inputs",
+        ),
         ("same label", f"{proof['labels_equal']} of {total}"),
         ("probabilities within", f"{proof['largest_difference']:.1e}"),
     ]
     if proof["undecided"]:
-        rows.append(("undecided ties", str(proof["undecided"])))
+        rows.append(("tied votes", str(proof["undecided"])))
     if proof["precision"] != "fp32":
-        rows.append(("label of float32", f"{proof['same_label_as_float32']} of {total}"))
+        rows.append(("same label as float32", f"{proof['same_label_as_float32']} of {total}"))
     for name, key in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
-        text = f"{proof['after'][key]:.3f}, float32 {proof['before'][key]:.3f}"
+        text = f"{after[key]:.3f}, float32 {before[key]:.3f}"
         if "without_refit" in proof:
-            text += f", without the second fit {proof['without_refit'][key]:.3f}"
+            text += f", without refit {proof['without_refit'][key]:.3f}"
         rows.append((name, text))
-    worse = [
-        f"{name} {recall:.2f} to {proof['after']['recall'][name]:.2f}"
-        for name, recall in proof["before"]["recall"].items()
-        if proof["after"]["recall"][name] < recall
-    ]
     if proof["precision"] != "fp32":
-        rows.append(("recall lost", ", ".join(worse) or "in no class"))
+        losses = [
+            f"{name} {recall:.2f} to {after['recall'][name]:.2f}"
+            for name, recall in before["recall"].items()
+            if after["recall"][name] < recall
+        ]
+        rows.append(("lower recall", ", ".join(losses) or "in no class"))
     return rows
 
 
-def to_lines(path: Path, metadata: ModelMetadata) -> Iterator[str]:
-    """Yields what a person wants to know of a file."""
-    provenance = metadata.provenance
-    config, proof = provenance["config"], provenance["proof"]
-    size = metadata.preprocessing
-    yield (
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB, {proof['precision']}, "
-        f"opset {proof['opset']}, unchanged since its export"
-    )
-    yield f"  model     {config['model']} on {config['backbone']}, weights {config['weights']}"
-    yield f"  input     {size.height}x{size.width} RGB uint8, {size.resampling}, turned by EXIF"
-    yield f"  classes   {len(metadata.labels)}: {', '.join(metadata.labels)}"
-    yield f"  unknown   {_threshold(metadata)}"
-    yield f"  versions  {', '.join(f'{k} {v}' for k, v in provenance['export_versions'].items())}"
-    yield f"  digest    {metadata.digest}"
-    if "quantization" in proof:
-        yield f"  int8      {_quantization(proof)}"
-    yield "proof"
-    yield from proof_table(metadata)
-
-
-def to_card(path: Path, metadata: ModelMetadata) -> str:
-    """Returns the model card in Markdown (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993).
+def create_card(path: Path, metadata: ModelMetadata) -> str:
+    """Return the model card in Markdown (Mitchell et al. 2019, https://arxiv.org/abs/1810.03993).
 
     Args:
-        path: The model file.
-        metadata: What it says of itself.
+        path: Model file.
+        metadata: Metadata of the file.
     """
     provenance = metadata.provenance
-    config, proof = provenance["config"], provenance["proof"]
+    config, proof, metrics = provenance["config"], provenance["proof"], provenance["metrics"]
     size = metadata.preprocessing
+    splits = dict(metrics["splits"])
+    if held_out := metrics.get("cross_validation_with_valid"):
+        splits[held_out["kind"]] = held_out
     lines = [
         f"# {_escape(path.name)}",
         "",
-        f"Classifies photos into {len(metadata.labels)} classes: "
+        f"Classifies images into {len(metadata.labels)} classes: "
         f"{', '.join(_escape(label) for label in metadata.labels)}.",
         "",
         "| | |",
         "| --- | --- |",
         f"| model | {config['model']} on {config['backbone']}, "
         f"weights {_escape(config['weights'])} |",
-        f"| file | {path.stat().st_size / 1e6:.1f} MB, {proof['precision']}, "
-        f"opset {proof['opset']} |",
-        f"| input | photo, turned by EXIF, stretched to {size.height}x{size.width} "
-        f"({size.resampling}), RGB |",
-        f"| unknown | {_threshold(metadata)} |",
-        f"| SHA-256, its own digest as zeros | `{metadata.digest}` |",
+        f"| file | {_describe_file(path, proof)} |",
+        f"| input | RGB image, EXIF orientation applied, resized to {size.height}x{size.width} "
+        f"({size.resampling}) without keeping the aspect ratio |",
+        f"| unknown | {_describe_threshold(metadata)} |",
+        f"| SHA-256, computed with the digest as zeros | `{metadata.digest}` |",
     ]
     if "quantization" in proof:
-        lines.append(f"| int8 | {_quantization(proof)} |")
+        lines.append(f"| int8 | {_describe_quantization(proof)} |")
     lines += [
         "",
-        "## Proof",
+        "## Verification",
         "",
-        "The file against PyTorch and scikit-learn:",
+        "The file compared with PyTorch and scikit-learn:",
         "",
-        *(f"- {name}: {_escape(text)}" for name, text in proof_rows(metadata)),
+        *(f"- {name}: {_escape(text)}" for name, text in list_proof(metadata)),
         "",
-        "## How good it is",
+        "## Performance",
         "",
         "As trained, in float32:",
         "",
-        "| split | accuracy | 95 % | macro-F1 | 95 % | photos |",
+        "| split | accuracy | 95% interval | macro-F1 | 95% interval | images |",
         "| --- | ---: | --- | ---: | --- | ---: |",
-        *(_split_row(name, split) for name, split in provenance["metrics"]["splits"].items()),
-        *_validation(provenance["metrics"]),
+        *(_format_split(name, split) for name, split in splits.items()),
         "",
-        "Recall on the valid photos, of the classes that occur there:",
+        "Recall of each class in the validation images:",
         "",
         "| class | float32 | this file |",
         "| --- | ---: | ---: |",
@@ -138,27 +141,31 @@ def to_card(path: Path, metadata: ModelMetadata) -> str:
             for name, recall in proof["before"]["recall"].items()
         ),
         "",
-        "## What it is not for",
+        "## Limitations",
         "",
-        "It knows these classes only: a photo of anything else gets one of them, with a score that "
-        "may be high. Photos from another camera, place or season than those learned from may be "
-        "classified worse than the tables say.",
+        "The model knows these classes only: it assigns one of them to every image, possibly with "
+        "a high score. Accuracy can be lower than in the tables on images from another camera, "
+        "place or season than the training images.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _threshold(metadata: ModelMetadata) -> str:
+def _describe_file(path: Path, proof: Mapping[str, Any]) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB, {proof['precision']}, opset {proof['opset']}"
+
+
+def _describe_threshold(metadata: ModelMetadata) -> str:
     if metadata.threshold is None:
         return "no threshold was chosen"
     point = metadata.provenance["operating_point"]
     return (
-        f"under {metadata.threshold:.2f}: {point['coverage']:.1%} of held-out photos are answered, "
-        f"{point['accuracy']:.1%} of those rightly"
+        f"below {metadata.threshold:.2f}: coverage {point['coverage']:.1%}, selective accuracy "
+        f"{point['accuracy']:.1%} on held-out images"
     )
 
 
-def _quantization(proof: Proof) -> str:
+def _describe_quantization(proof: Mapping[str, Any]) -> str:
     used = proof["quantization"]
     return (
         f"ranges by {used['method']}, for {used['target']} CPUs, {len(used['floats'])} layers in "
@@ -166,7 +173,7 @@ def _quantization(proof: Proof) -> str:
     )
 
 
-def _split_row(name: str, split: Mapping[str, Any]) -> str:
+def _format_split(name: str, split: Mapping[str, Any]) -> str:
     cells = [name]
     for key in ("accuracy", "macro_f1"):
         low, high = split[f"{key}_interval"]
@@ -174,12 +181,6 @@ def _split_row(name: str, split: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} | {split['photos']} |"
 
 
-def _validation(metrics: Mapping[str, Any]) -> Iterator[str]:
-    held_out = metrics.get("cross_validation_with_valid")
-    if held_out:
-        yield _split_row(held_out["kind"], held_out)
-
-
 def _escape(text: str) -> str:
-    """Keeps a name from being read as Markdown."""
-    return "".join(f"\\{sign}" if sign in r"\`*_[]<>|#" else sign for sign in text)
+    """Return a text without Markdown syntax."""
+    return "".join(f"\\{char}" if char in r"\`*_[]<>|#" else char for char in text)

@@ -1,7 +1,7 @@
-"""A model file's digest of itself, so that one changed byte is noticed.
+"""The digest that a model file holds of itself, so that every changed byte is detected.
 
-The digest is the SHA-256 of the file with the digest itself written as zeros: it needs no ONNX
-library, and holds for every byte.
+The digest is the SHA-256 of the file with `PLACEHOLDER` in place of the digest. It covers every
+byte, and computing it needs no ONNX library.
 """
 
 import hashlib
@@ -10,40 +10,46 @@ import re
 from boats_runtime.errors import ModelError
 
 PLACEHOLDER = "0" * 64
-"""Stands for the digest while it is not known."""
+"""Text in place of the digest until the digest is known."""
 
 
 def write_digest(content: bytes) -> bytes:
-    """Writes the digest into a file that holds `PLACEHOLDER` once.
+    """Return a file with its digest in place of the placeholder.
 
     Raises:
-        ValueError: It does not hold it once.
+        ValueError: If the content does not have exactly one `PLACEHOLDER`.
     """
     if content.count(PLACEHOLDER.encode()) != 1:
-        raise ValueError("the content holds its blank digest not once")
+        raise ValueError("expected exactly one digest placeholder")
     digest = hashlib.sha256(content).hexdigest()
     return content.replace(PLACEHOLDER.encode(), digest.encode())
 
 
 def verify_digest(content: bytes, digest: str) -> None:
-    """Checks a file against the digest that it records.
+    """Check a file against the digest in its metadata.
 
     Args:
-        content: The whole file.
-        digest: What its metadata says.
+        content: Whole file.
+        digest: Digest in the metadata, 64 hexadecimal digits.
 
     Raises:
-        ModelError: The file is not the one that was exported.
+        ModelError: If the file is not the one that was exported.
     """
-    mark = digest.encode() if re.fullmatch("[0-9a-f]{64}", digest) else b"\0"
-    place = content.find(mark) if len(mark) == len(PLACEHOLDER) else -1
-    actual = hashlib.sha256()
-    if place >= 0 and content.find(mark, place + 1) < 0:
-        view = memoryview(content)  # of a large file no second copy is made
-        for part in (view[:place], PLACEHOLDER.encode(), view[place + len(mark) :]):
-            actual.update(part)
-    if actual.hexdigest() != digest:
+    valid = re.fullmatch("[0-9a-f]{64}", digest)
+    if not valid or _hash_with_placeholder(content, digest.encode()) != digest:
         raise ModelError(
-            "its content does not match its own digest: it was changed or damaged since its "
+            "the content does not match its digest: the file was changed or damaged after the "
             "export; export it again"
         )
+
+
+def _hash_with_placeholder(content: bytes, digest: bytes) -> str:
+    """Return the digest that the content should have; empty if it does not have exactly one."""
+    start = content.find(digest)
+    if start < 0 or content.find(digest, start + 1) >= 0:
+        return ""
+    view = memoryview(content)  # slices without a copy: files can be large
+    result = hashlib.sha256(view[:start])
+    result.update(PLACEHOLDER.encode())
+    result.update(view[start + len(digest) :])
+    return result.hexdigest()

@@ -1,8 +1,8 @@
-"""What an exported file says of itself: JSON values under `boats.` in its metadata.
+"""Metadata of an exported file: JSON values whose keys begin with `boats.`.
 
-The file is enough by itself: labels, preprocessing, threshold and provenance travel in it, and a
-digest of the whole file. `names`, `imgsz`, `task` (Ultralytics) and `Image.BitmapPixelFormat`
-(Windows ML) stand beside them for the tools that look for those keys.
+The file is self-contained: it has the labels, preprocessing, threshold and provenance, and a digest
+of the whole file. `names`, `imgsz`, `task` (Ultralytics) and `Image.BitmapPixelFormat` (Windows ML)
+are written for other tools that read these keys.
 """
 
 import json
@@ -21,19 +21,21 @@ _PREFIX = "boats."
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """The metadata of an exported model.
+    """Metadata of an exported model.
 
     Attributes:
         labels: Class names in the order of the probabilities, at least two, all different.
-        preprocessing: How a photo becomes the input.
-        threshold: Scores below it are better called unknown, 0 to 1; None where none was chosen.
-        provenance: Where the model comes from: configuration, data, metrics, proof, versions.
-            JSON values only.
-        digest: Of the file, see `boats_runtime.model.digest`; `PLACEHOLDER` before the file is written.
+        preprocessing: Conversion of an image to the input.
+        threshold: Score below which a prediction counts as unknown, 0 to 1; None if none was
+            chosen.
+        provenance: Configuration, dataset, metrics, proof and versions, as JSON values.
+        digest: Digest of the file, see `boats_runtime.model.digest`; `PLACEHOLDER` before it is
+            written.
 
     Raises:
-        ModelError: The labels are not at least two different names, or the threshold is no share.
-    """  # noqa: E501
+        ModelError: If the labels are not at least two different names, or the threshold is out of
+            its range.
+    """
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
@@ -42,16 +44,16 @@ class ModelMetadata:
     digest: str = PLACEHOLDER
 
     def __post_init__(self) -> None:
-        named = all(isinstance(label, str) and label for label in self.labels)
-        if len(self.labels) < 2 or not named or len(set(self.labels)) != len(self.labels):
+        valid_names = all(isinstance(label, str) and label for label in self.labels)
+        if len(self.labels) < 2 or not valid_names or len(set(self.labels)) != len(self.labels):
             raise ModelError("metadata: labels must be at least two different names")
         if self.threshold is not None and not (
             type(self.threshold) in (int, float) and 0 <= self.threshold <= 1
         ):
-            raise ModelError(f"metadata: threshold is {self.threshold!r}, not 0 to 1")
+            raise ModelError(f"metadata: threshold is {self.threshold!r}, expected 0 to 1")
 
     def to_properties(self) -> dict[str, str]:
-        """Returns the metadata as the string properties of an ONNX model."""
+        """Return the metadata as string properties of an ONNX model."""
         size = [self.preprocessing.height, self.preprocessing.width]
         values = {
             "schema_version": SCHEMA_VERSION,
@@ -72,32 +74,32 @@ class ModelMetadata:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "ModelMetadata":
-        """Reads the metadata back; the reverse of `to_properties`.
+        """Restore the metadata from the properties of `to_properties`.
 
         Raises:
-            ModelError: Not a model of boats, of a newer schema, or a value is malformed.
+            ModelError: If the model is not from boats, has a newer schema, or a malformed value.
         """
-        version = _read(properties, "schema_version")
+        version = _read_value(properties, "schema_version")
         if type(version) is not int or version < 1:
             raise ModelError(f"metadata: schema_version is {version!r}")
         if version > SCHEMA_VERSION:
             raise ModelError(
-                f"metadata of schema {version}, this boats reads up to {SCHEMA_VERSION}: "
+                f"metadata has schema {version}, but this boats reads up to {SCHEMA_VERSION}: "
                 "pip install --upgrade boats"
             )
-        labels = _read(properties, "labels")
-        provenance = _read(properties, "provenance")
-        digest = _read(properties, "digest")
+        labels = _read_value(properties, "labels")
+        provenance = _read_value(properties, "provenance")
+        digest = _read_value(properties, "digest")
         if not (
             isinstance(labels, list) and isinstance(provenance, dict) and isinstance(digest, str)
         ):
-            raise ModelError("metadata: labels, provenance or digest are malformed")
-        threshold: Any = _read(properties, "threshold")
-        preprocessing = Preprocessing.from_json(_read(properties, "preprocessing"))
+            raise ModelError("metadata: labels, provenance or digest is malformed")
+        threshold: Any = _read_value(properties, "threshold")
+        preprocessing = Preprocessing.from_json(_read_value(properties, "preprocessing"))
         return cls(tuple(labels), preprocessing, threshold, provenance, digest)
 
 
-def _read(properties: Mapping[str, str], key: str) -> object:
+def _read_value(properties: Mapping[str, str], key: str) -> object:
     name = _PREFIX + key
     if name not in properties:
         raise ModelError(f"no {name} in its metadata: export it with boats-export")

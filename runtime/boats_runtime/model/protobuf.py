@@ -1,8 +1,8 @@
-"""Reads the wire format of Protocol Buffers, as far as it takes to look a model file over.
+"""A reader of the Protocol Buffers wire format for the checks of a model file.
 
-https://protobuf.dev/programming-guides/encoding/. The runtime has no ONNX library, and one that
-parses everything is no tool for a file that is not trusted yet: here nothing is copied, and nothing
-is opened that is not asked for.
+https://protobuf.dev/programming-guides/encoding/. The runtime has no ONNX library, and a complete
+parser is not suitable for an untrusted file: this reader copies nothing, and descends only into the
+messages that a check needs.
 """
 
 from collections.abc import Iterator
@@ -10,47 +10,47 @@ from collections.abc import Iterator
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 Field = tuple[int, int | memoryview]
-"""A field's number, and its value: a number, or the bytes of a message, text or packed numbers."""
+"""Number of a field and its value: an integer, or the bytes of a message, text or packed array."""
 
 
 def read_fields(message: memoryview) -> Iterator[Field]:
-    """Yields the fields of a message, in the order of the bytes.
+    """Yield the fields of a message in the order of its bytes.
 
     Args:
-        message: One-dimensional, of bytes.
+        message: One-dimensional view of bytes.
 
     Raises:
-        ValueError: It is no message.
+        ValueError: If the bytes are not a message.
     """
-    place, end = 0, len(message)
-    while place < end:
-        key, place = _read_varint(message, place)
-        number, kind = key >> 3, key & 7
-        if kind == VARINT:
-            value, place = _read_varint(message, place)
+    position, end = 0, len(message)
+    while position < end:
+        key, position = _read_varint(message, position)
+        number, wire_type = key >> 3, key & 7
+        if wire_type == VARINT:
+            value, position = _read_varint(message, position)
             yield number, value
             continue
-        if kind == BYTES:
-            size, place = _read_varint(message, place)
-        elif kind in (FIXED32, FIXED64):
-            size = 4 if kind == FIXED32 else 8
+        if wire_type == BYTES:
+            size, position = _read_varint(message, position)
+        elif wire_type in (FIXED32, FIXED64):
+            size = 4 if wire_type == FIXED32 else 8
         else:
-            raise ValueError(f"a field of kind {kind}")
-        if number == 0 or size > end - place:
-            raise ValueError("a field that goes beyond its message")
-        yield number, message[place : place + size]
-        place += size
+            raise ValueError(f"field of unknown wire type {wire_type}")
+        if number == 0 or size > end - position:
+            raise ValueError("field extends beyond its message")
+        yield number, message[position : position + size]
+        position += size
 
 
-def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Returns a number of up to 64 bits, 7 of them a byte, and where it ends."""
+def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Return an integer of up to 64 bits, 7 in each byte, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(message):
+        if position >= len(message):
             break
-        byte = message[place]
-        place += 1
+        byte = message[position]
+        position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, place
-    raise ValueError("a number without an end")
+            return value, position
+    raise ValueError("unterminated number")

@@ -1,7 +1,7 @@
-"""What CUDA needs and what of it this machine has, to say it when a session does not open.
+"""The CUDA libraries that ONNX Runtime needs, and those that this machine has.
 
-ONNX Runtime's wheel for GPUs is built for one major version of CUDA and loads its libraries by
-name; cuDNN and cuFFT only when the first operator asks for them (microsoft/onnxruntime#29252).
+ONNX Runtime's GPU wheel is built for one major version of CUDA and loads the libraries by name;
+cuDNN and cuFFT only when the first operator needs them (microsoft/onnxruntime#29252).
 """
 
 import contextlib
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CUFFT_OF_CUDA = {12: 11, 13: 12}
-"""cuFFT counts by itself: https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/."""
+"""Major versions of cuFFT by that of CUDA:
+https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class Library:
     """A shared library that CUDA needs.
 
     Attributes:
-        name: What the loader looks for.
+        name: File name that the loader searches for.
         found: Whether it can be loaded.
-        version: Its own, as far as it tells one; else empty.
+        version: Version that the library reports; empty if unknown.
     """
 
     name: str
@@ -30,25 +31,25 @@ class Library:
     version: str = ""
 
 
-def expected_cuda(runtime: Any) -> str:
-    """Returns the CUDA that an ONNX Runtime was built for, like `13.0`; empty if for none."""
+def get_cuda_version(runtime: Any) -> str:
+    """Return the CUDA version that ONNX Runtime was built for, like `13.0`; empty if none."""
     info = getattr(runtime.capi, "build_and_package_info", None)
     return str(getattr(info, "cuda_version", "") or "")
 
 
 def preload(runtime: Any) -> None:
-    """Loads CUDA and cuDNN from NVIDIA's own wheels, where those are installed."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what `find_libraries` tells better
+    """Load CUDA and cuDNN from NVIDIA's wheels if those are installed."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what `find_libraries` returns
         runtime.preload_dlls()
 
 
 def find_libraries(runtime: Any) -> list[Library]:
-    """Looks for the libraries that an ONNX Runtime with CUDA loads; none for one without."""
-    built_for = expected_cuda(runtime)
-    if not built_for or platform.system() != "Linux":
+    """Search for the libraries that this ONNX Runtime loads for CUDA; empty if it has no CUDA."""
+    cuda = get_cuda_version(runtime)
+    if not cuda or platform.system() != "Linux":
         return []
     preload(runtime)
-    major = int(built_for.partition(".")[0])
+    major = int(cuda.partition(".")[0])
     names = [
         "libcuda.so.1",
         f"libcudart.so.{major}",
@@ -58,38 +59,37 @@ def find_libraries(runtime: Any) -> list[Library]:
         f"libcufft.so.{CUFFT_OF_CUDA.get(major, major - 1)}",
         "libcudnn.so.9",
     ]
-    return [_look_for(name) for name in names]
+    return [_find_library(name) for name in names]
 
 
 def describe_missing(runtime: Any) -> str:
-    """Says in one sentence what CUDA lacks here, and what brings it; empty if it lacks nothing."""
-    built_for = expected_cuda(runtime)
+    """Return a sentence that lists the missing libraries and the fix; empty if none is missing."""
     libraries = find_libraries(runtime)
     missing = [library.name for library in libraries if not library.found]
     if not missing:
         return ""
-    known = [f"{one.name} {one.version}".strip() for one in libraries if one.found]
-    line = (
+    found = [f"{library.name} {library.version}".strip() for library in libraries if library.found]
+    fix = (
         "install NVIDIA's driver"
         if missing == ["libcuda.so.1"]
         else "pip install 'boats[gpu]' brings all but the driver (libcuda)"
     )
     return (
-        f"onnxruntime {runtime.__version__} expects CUDA {built_for} and cuDNN 9; not found: "
-        f"{', '.join(missing)}; found: {', '.join(known) or 'none of its libraries'}; {line}"
+        f"onnxruntime {runtime.__version__} expects CUDA {get_cuda_version(runtime)} and cuDNN 9; "
+        f"not found: {', '.join(missing)}; found: {', '.join(found) or 'none of its libraries'}; "
+        f"{fix}"
     )
 
 
-def _look_for(name: str) -> Library:
+def _find_library(name: str) -> Library:
     try:
         library = ctypes.CDLL(name)
     except OSError:
         return Library(name, found=False)
-    return Library(name, found=True, version=_version_of(name, library))
+    return Library(name, found=True, version=_read_version(name, library))
 
 
-def _version_of(name: str, library: ctypes.CDLL) -> str:
-    """Asks the libraries that tell their version."""
+def _read_version(name: str, library: ctypes.CDLL) -> str:
     number = ctypes.c_int()
     if name.startswith(("libcuda.", "libcudart.")):
         function = "cuDriverGetVersion" if name.startswith("libcuda.") else "cudaRuntimeGetVersion"

@@ -1,9 +1,10 @@
-"""Which execution provider runs the model: asked for, resolved, verified, reported.
+"""Opening of ONNX Runtime sessions on a verified execution provider.
 
-An explicit provider never falls back. ONNX Runtime by itself opens a CUDA session on the CPU with
-one warning when a library is missing, and gives the CPU whatever node a provider lacks. So the
-session is told to refuse that, every node's place is looked at, and the model has to run once on
-its real shape before the provider counts as working (cuDNN is only loaded then).
+A requested provider never falls back to another one. ONNX Runtime alone opens a CUDA session on the
+CPU with only a warning if a library is missing, and assigns the nodes that a provider does not
+support to the CPU. Therefore sessions disable this fallback, the assignment of every node is
+checked, and the model has to run once on its real shape before the provider counts as working
+(cuDNN is not loaded earlier).
 """
 
 import importlib.util
@@ -24,33 +25,34 @@ CPU = "CPUExecutionProvider"
 
 @dataclass(frozen=True)
 class Provider:
-    """A kind of execution provider.
+    """An execution provider.
 
     Attributes:
-        full_name: As ONNX Runtime calls it.
-        install: What brings it.
-        automatic: Whether `auto` tries it: not where a start takes minutes, nor where sums are not
-            those of float32.
-        settings: Its options.
-        after: Other providers that may run what it lacks; never the CPU.
+        full_name: Name in ONNX Runtime.
+        install: Instructions to install it.
+        automatic: Whether `auto` tries it. Excluded are providers that are slow to start or have a
+            lower precision.
+        settings: Options of the provider.
+        secondary: Full names of providers that can run the nodes that it does not support; never
+            the CPU.
     """
 
     full_name: str
     install: str
     automatic: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
-    after: tuple[str, ...] = ()
+    secondary: tuple[str, ...] = ()
 
 
 _GPU_WHEEL = "pip uninstall -y onnxruntime, then pip install 'boats[gpu]'"
 
 PROVIDERS = {
-    # TF32 rounds products to 10 bits: other scores than on a CPU (microsoft/onnxruntime#19288).
+    # TF32 rounds products to 10 bits and so changes the scores (microsoft/onnxruntime#19288).
     "cuda": Provider("CUDAExecutionProvider", _GPU_WHEEL, True, {"use_tf32": "0"}),
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         f"{_GPU_WHEEL}, and install TensorRT 10",
-        after=("CUDAExecutionProvider",),
+        secondary=("CUDAExecutionProvider",),
     ),
     "tensorrt-rtx": Provider(
         "NvTensorRTRTXExecutionProvider", "pip install onnxruntime-ep-nv-tensorrt-rtx"
@@ -71,19 +73,19 @@ PROVIDERS = {
     ),
     "cpu": Provider(CPU, "pip uninstall -y onnxruntime-gpu, then pip install 'boats[cpu]'", True),
 }
-"""The providers by their names on the command line, the best first."""
+"""Providers by their names on the command line, in the order of `auto`."""
 
 
 @dataclass(frozen=True)
 class ActiveSession:
-    """An ONNX Runtime session and the provider that was proved to run it.
+    """An ONNX Runtime session and the verified provider that runs it.
 
     Attributes:
         session: The `onnxruntime.InferenceSession`.
-        provider: The provider's name, a key of `PROVIDERS`.
-        reason: Why this one, in a few words.
-        nodes: How many nodes each provider runs, by ONNX Runtime's names; empty on the CPU alone,
-            where there is nothing to prove.
+        provider: Name of the provider, a key of `PROVIDERS`.
+        reason: Short reason for the choice of the provider.
+        nodes: Number of nodes by the full name of the provider that runs them; empty on the CPU,
+            which is not verified.
     """
 
     session: Any
@@ -94,12 +96,12 @@ class ActiveSession:
 
 @dataclass(frozen=True)
 class Threads:
-    """How a session uses the CPU.
+    """CPU use of a session.
 
     Attributes:
-        count: Threads that work on one run; None for as many as this process may keep busy.
-        spin: Whether they wait for their next task without sleeping: sooner at it, but nobody else
-            gets the core.
+        count: Number of threads; None for the number of CPUs available to this process.
+        spin: Whether idle threads keep spinning for a while. It reduces the latency of the next
+            run, but takes CPU time from other processes.
     """
 
     count: int | None = None
@@ -109,76 +111,87 @@ class Threads:
 def open_session(
     model: bytes, provider: str = "auto", threads: Threads | None = None
 ) -> ActiveSession:
-    """Opens a model on the provider asked for, or on the best that works.
+    """Open a model on a provider, or on the first one that works.
 
     Args:
-        model: The content of an ONNX file.
-        provider: `auto`, or a key of `PROVIDERS`.
-        threads: How it uses the CPU.
+        model: Content of an ONNX file.
+        provider: `auto` or a key of `PROVIDERS`.
+        threads: CPU use of the session.
 
     Returns:
-        A session that has, unless on the CPU, already run once on the model's own shape.
+        A session. On other providers than the CPU, the model has run once on its real shape.
 
     Raises:
-        UsageError: No provider is called that.
-        ModelError: It is not a model that ONNX Runtime can open.
-        ProviderError: The provider is not in this ONNX Runtime, or does not run this model.
+        UsageError: If the name of the provider is unknown.
+        ModelError: If ONNX Runtime cannot open the model.
+        ProviderError: If the provider is not available or cannot run the model.
     """
     if provider not in ("auto", *PROVIDERS):
         raise UsageError(f"no provider is called {provider}: auto, {', '.join(PROVIDERS)}")
     runtime = import_onnxruntime()
     threads = threads or Threads()
     if provider != "auto":
-        return _open(runtime, model, provider, "asked for", threads)
+        return _open_on(runtime, model, provider, "requested", threads)
     available = runtime.get_available_providers()
-    refused: list[str] = []
-    for name, kind in PROVIDERS.items():
-        if kind.automatic and kind.full_name in available:
-            reason = "; ".join(refused) or "the best this ONNX Runtime has"
+    failures: list[str] = []
+    for name, candidate in PROVIDERS.items():
+        if candidate.automatic and candidate.full_name in available:
+            reason = "; ".join(failures) or "the best available in this ONNX Runtime"
             try:
-                return _open(runtime, model, name, reason, threads)
+                return _open_on(runtime, model, name, reason, threads)
             except ProviderError as error:
-                refused.append(str(error))
-    raise ProviderError("; ".join(refused) or _missing("cpu", available))
+                failures.append(str(error))
+    raise ProviderError("; ".join(failures) or _describe_absence("cpu", available))
 
 
 def list_providers(runtime: Any) -> list[str]:
-    """Returns the names of the providers that this ONNX Runtime has, plugins included."""
+    """Return the names of the providers in this ONNX Runtime, including plugins."""
     available = runtime.get_available_providers()
     return [
         name
-        for name, kind in PROVIDERS.items()
-        if kind.full_name in available or find_plugin_devices(runtime, kind.full_name)
+        for name, provider in PROVIDERS.items()
+        if provider.full_name in available or find_plugin_devices(runtime, provider.full_name)
     ]
 
 
-def _open(runtime: Any, model: bytes, name: str, reason: str, threads: Threads) -> ActiveSession:
-    kind = PROVIDERS[name]
+def warm_up(session: Any) -> None:
+    """Run a model once on a black image of its own shape, with batch size 1 if it is dynamic."""
+    inputs = {}
+    for value in session.get_inputs():
+        shape = [side if isinstance(side, int) else 1 for side in value.shape]
+        inputs[value.name] = np.zeros(shape, np.uint8)
+    session.run(None, inputs)
+
+
+def _open_on(runtime: Any, model: bytes, name: str, reason: str, threads: Threads) -> ActiveSession:
+    provider = PROVIDERS[name]
+    full_name = provider.full_name
     available = runtime.get_available_providers()
-    devices = [] if kind.full_name in available else find_plugin_devices(runtime, kind.full_name)
-    if kind.full_name not in available and not devices:
-        raise ProviderError(_missing(name, available))
-    options = _make_options(runtime, threads)
-    listed = [(kind.full_name, dict(kind.settings)), *((other, {}) for other in kind.after)]
+    devices = [] if full_name in available else find_plugin_devices(runtime, full_name)
+    if full_name not in available and not devices:
+        raise ProviderError(_describe_absence(name, available))
+    options = _create_options(runtime, threads)
+    providers = [(full_name, dict(provider.settings)), *((name, {}) for name in provider.secondary)]
     if devices:
-        options.add_provider_for_devices(devices[:1], dict(kind.settings))
-        listed = []
+        options.add_provider_for_devices(devices[:1], dict(provider.settings))
+        providers = []
     if name == "cpu":
         try:
-            return ActiveSession(_make_session(runtime, model, options, listed), name, reason, {})
+            session = _create_session(runtime, model, options, providers)
         except Exception as error:
-            message = first_line(error)
-            raise ModelError(f"not a model ONNX Runtime can open: {message}") from error
+            raise ModelError(f"not a model ONNX Runtime can open: {first_line(error)}") from error
+        return ActiveSession(session, name, reason, {})
     if name in ("cuda", "tensorrt"):
         preload(runtime)
-    # Without this key a missing library or an unsupported node quietly becomes CPU.
+    # Without this option a missing library or an unsupported node silently falls back to the CPU.
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        session = _make_session(runtime, model, options, listed)
-        nodes = _places(session)
-        if not nodes[kind.full_name] or nodes[CPU]:
-            raise ProviderError(f"its nodes went to {_counts(nodes)}")
+        session = _create_session(runtime, model, options, providers)
+        nodes = _count_nodes(session)
+        if not nodes[full_name] or nodes[CPU]:
+            counts = ", ".join(f"{owner} ({count})" for owner, count in sorted(nodes.items()))
+            raise ProviderError(f"its nodes went to {counts or 'none'}")
         warm_up(session)
     except Exception as error:
         message = _diagnose(runtime, model, name, error)
@@ -186,69 +199,59 @@ def _open(runtime: Any, model: bytes, name: str, reason: str, threads: Threads) 
     return ActiveSession(session, name, reason, dict(nodes))
 
 
-def _make_options(runtime: Any, threads: Threads) -> Any:
+def _create_options(runtime: Any, threads: Threads) -> Any:
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised; warnings would only alarm
+    options.log_severity_level = 4  # errors are raised; the log would only repeat them
     options.intra_op_num_threads = threads.count or granted_cpus()
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin)))
     return options
 
 
-def _make_session(runtime: Any, model: bytes, options: Any, listed: list[Any]) -> Any:
-    # ONNX Runtime's own fallback opens the session on something else and says so on stdout.
-    return runtime.InferenceSession(model, options, providers=listed or None, enable_fallback=0)
+def _create_session(runtime: Any, model: bytes, options: Any, providers: list[Any]) -> Any:
+    # The fallback of ONNX Runtime opens the session on another provider and prints to stdout.
+    return runtime.InferenceSession(model, options, providers=providers or None, enable_fallback=0)
 
 
-def warm_up(session: Any) -> None:
-    """Runs a model once on a black photo of its own shape, in a batch of one where that is free."""
-    feeds = {}
-    for value in session.get_inputs():
-        shape = [side if isinstance(side, int) else 1 for side in value.shape]
-        feeds[value.name] = np.zeros(shape, np.uint8)
-    session.run(None, feeds)
-
-
-def _places(session: Any) -> Counter[str]:
-    """Counts the nodes that each provider has got."""
+def _count_nodes(session: Any) -> Counter[str]:
+    """Return the number of nodes by the full name of the provider that runs them."""
     nodes: Counter[str] = Counter()
-    for part in session.get_provider_graph_assignment_info():
-        nodes[part.ep_name] += len(part.get_nodes())
+    for subgraph in session.get_provider_graph_assignment_info():
+        nodes[subgraph.ep_name] += len(subgraph.get_nodes())
     return nodes
 
 
-def _counts(nodes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(nodes.items())) or "none"
-
-
-def _missing(name: str, available: list[str]) -> str:
-    kind = PROVIDERS[name]
-    names = {one.full_name: short for short, one in PROVIDERS.items()}
-    if importlib.util.find_spec(PLUGINS.get(kind.full_name, "no_plugin")) is not None:
-        return f"provider {name}: its plugin finds no device here that it can run on"
-    has = ", ".join(names[full] for full in available if full in names)
-    return f"provider {name} is not in this ONNX Runtime, which has {has}: {kind.install}"
+def _describe_absence(name: str, available: list[str]) -> str:
+    provider = PROVIDERS[name]
+    if importlib.util.find_spec(PLUGINS.get(provider.full_name, "no_plugin")) is not None:
+        return f"provider {name}: its plugin finds no device that it can use"
+    names = [short for short, other in PROVIDERS.items() if other.full_name in available]
+    return (
+        f"provider {name} is not in this ONNX Runtime, which has {', '.join(names)}: "
+        f"{provider.install}"
+    )
 
 
 def _diagnose(runtime: Any, model: bytes, name: str, error: Exception) -> str:
-    """Says why a provider does not run a model: what is missing, or which nodes it lacks."""
+    """Return why a provider cannot run a model: missing libraries or unsupported nodes."""
     if name in ("cuda", "tensorrt") and (missing := describe_missing(runtime)):
         return missing
     message = first_line(error)
     if "CPU EP" not in message:
         return message
-    # Opened once more without the refusal, it tells where the nodes went.
-    options = _make_options(runtime, Threads())
+    # With the fallback enabled, the session tells which nodes the provider does not support.
+    options = _create_options(runtime, Threads())
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    kind = PROVIDERS[name]
+    provider = PROVIDERS[name]
+    providers = [(provider.full_name, dict(provider.settings))]
     try:
-        session = _make_session(runtime, model, options, [(kind.full_name, dict(kind.settings))])
+        session = _create_session(runtime, model, options, providers)
     except Exception:  # noqa: BLE001
         return message
-    left = [
+    operators = Counter(
         node.op_type
-        for part in session.get_provider_graph_assignment_info()
-        if part.ep_name == CPU
-        for node in part.get_nodes()
-    ]
-    kinds = ", ".join(f"{kind} ({count})" for kind, count in Counter(left).most_common(5))
-    return f"{len(left)} of its nodes would run on the CPU: {kinds}"
+        for subgraph in session.get_provider_graph_assignment_info()
+        if subgraph.ep_name == CPU
+        for node in subgraph.get_nodes()
+    )
+    examples = ", ".join(f"{operator} ({count})" for operator, count in operators.most_common(5))
+    return f"{operators.total()} of its nodes would run on the CPU: {examples}"

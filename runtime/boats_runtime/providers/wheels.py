@@ -1,7 +1,7 @@
-"""Which ONNX Runtime is installed: wheels of one import name, and plugins beside them.
+"""The installed ONNX Runtime: one of several wheels with the same import name, and plugins.
 
-The wheels overwrite each other's files (microsoft/onnxruntime#26996, #10685): with two of them
-installed nobody knows which one runs, and removing one guts the other.
+The wheels overwrite each other's files (microsoft/onnxruntime#26996, #10685): if two of them are
+installed, it is undefined which one runs, and removing one breaks the other.
 """
 
 import importlib
@@ -21,20 +21,20 @@ WHEELS = (
     "onnxruntime-qnn",
     "onnxruntime-rocm",
 )
-"""Distributions that all install `onnxruntime`."""
+"""Distributions that install the package `onnxruntime`."""
 
 PLUGINS = {
     "OpenVINOExecutionProvider": "onnxruntime_ep_openvino",
     "NvTensorRTRTXExecutionProvider": "onnxruntime_ep_nv_tensorrt_rtx",
 }
-"""Providers that come as a module of their own, to be registered with whichever wheel is there."""
+"""Modules of the providers that are installed separately and registered with any wheel."""
 
 REINSTALL = "pip install 'boats[cpu]' or 'boats[gpu]'"
 
 
-def installed_wheels() -> dict[str, str]:
-    """Returns the ONNX Runtimes that are installed, each with its version."""
-    # As importlib.metadata looks for them, which imports Python's e-mail package at every start.
+def find_wheels() -> dict[str, str]:
+    """Return the versions of the installed distributions of ONNX Runtime."""
+    # importlib.metadata finds the same, but imports the email package, which delays every start.
     wheels = {wheel.replace("-", "_"): wheel for wheel in WHEELS}
     versions: dict[str, str] = {}
     for folder in sys.path:
@@ -50,13 +50,13 @@ def installed_wheels() -> dict[str, str]:
 
 
 def import_onnxruntime() -> Any:
-    """Imports ONNX Runtime, of which exactly one wheel must be installed.
+    """Import ONNX Runtime after checking that exactly one wheel is installed.
 
     Raises:
-        ProviderError: None is installed, or what is left when one of two is removed, or two, which
-            overwrite each other's files.
+        ProviderError: If no wheel or more than one is installed, or the package is broken because
+            one of two wheels was removed.
     """
-    installed = list(installed_wheels())
+    installed = list(find_wheels())
     if len(installed) > 1:
         raise ProviderError(
             f"{' and '.join(installed)} are both installed and overwrite each other: "
@@ -75,25 +75,25 @@ def import_onnxruntime() -> Any:
             f"ONNX Runtime is installed but broken ({error}): "
             f"pip uninstall -y {' '.join(WHEELS[:2])}, then {REINSTALL}"
         ) from error
-    # What goes wrong is raised, and reported once: its log would only say it again, on any stream.
+    # Errors are raised and reported once; the log would only repeat them.
     onnxruntime.set_default_logger_severity(4)
     return onnxruntime
 
 
 def find_plugin_devices(runtime: Any, full_name: str) -> list[Any]:
-    """Returns the devices on which a provider's plugin can run; none without the plugin.
+    """Return the devices on which the plugin of a provider can run; empty without the plugin.
 
     Args:
         runtime: ONNX Runtime.
-        full_name: As ONNX Runtime calls the provider.
+        full_name: Name of the provider in ONNX Runtime.
 
     Raises:
-        ProviderError: The plugin is installed but can't be loaded.
+        ProviderError: If the plugin is installed but cannot be loaded.
     """
     name = PLUGINS.get(full_name)
     if name is None or importlib.util.find_spec(name) is None:
         return []
-    devices = _devices_of(runtime, full_name)
+    devices = _list_devices(runtime, full_name)
     if devices:
         return devices
     try:
@@ -102,9 +102,9 @@ def find_plugin_devices(runtime: Any, full_name: str) -> list[Any]:
     except Exception as error:
         message = first_line(error)
         if "already" not in message:
-            raise ProviderError(f"{name} can't be loaded: {message}") from error
-    return _devices_of(runtime, full_name)
+            raise ProviderError(f"{name} cannot be loaded: {message}") from error
+    return _list_devices(runtime, full_name)
 
 
-def _devices_of(runtime: Any, full_name: str) -> list[Any]:
+def _list_devices(runtime: Any, full_name: str) -> list[Any]:
     return [device for device in runtime.get_ep_devices() if device.ep_name == full_name]

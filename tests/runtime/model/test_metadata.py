@@ -51,12 +51,12 @@ def test_from_properties__round_trip_through_a_file(tmp_path: Path) -> None:
     assert read == METADATA
 
 
-def test_from_properties__keys_of_others_are_passed_over() -> None:
+def test_from_properties__ignores_other_keys() -> None:
     properties = METADATA.to_properties() | {"boats.note": "{", "author": "someone"}
     assert ModelMetadata.from_properties(properties) == METADATA
 
 
-def test_to_properties__keys_that_other_tools_read() -> None:
+def test_to_properties__keys_for_other_tools() -> None:
     properties = METADATA.to_properties()
     assert ast.literal_eval(properties["names"]) == dict(enumerate(LABELS))
     assert json.loads(properties["imgsz"]) == [240, 800]
@@ -86,39 +86,34 @@ def test_from_properties__newer_schema() -> None:
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "true", "1.0", '"1"', "null", "[1]"])
-def test_from_properties__schema_is_no_version(version: str) -> None:
+def test_from_properties__malformed_schema_version(version: str) -> None:
     with pytest.raises(ModelError, match="schema_version is"):
         ModelMetadata.from_properties(METADATA.to_properties() | {"boats.schema_version": version})
 
 
 @pytest.mark.parametrize(
-    "labels",
-    ["[]", '["a"]', '["a", "a"]', '["a", ""]', '["a", 1]', '["a", null]', '[["a"], ["b"]]',
-     '{"a": 1, "b": 2}', '"ab"', "null"],
+    ("key", "text"),
+    [
+        *(
+            ("labels", text)
+            for text in (
+                "[]", '["a"]', '["a", "a"]', '["a", ""]', '["a", 1]', '["a", null]',
+                '[["a"], ["b"]]', '{"a": 1, "b": 2}', '"ab"', "null",
+            )
+        ),
+        *(("provenance", text) for text in ("[]", "null", '"x"', "3")),
+        *(("digest", text) for text in ("null", "3", '["a"]', "{}")),
+        *(
+            ("threshold", text)
+            for text in (
+                "-0.1", "1.5", "true", "false", '"0.5"', "NaN", "Infinity", "[0.5]", "{}",
+            )
+        ),
+    ],
 )  # fmt: skip
-def test_from_properties__labels_are_not_two_names(labels: str) -> None:
-    with pytest.raises(ModelError, match="labels"):
-        ModelMetadata.from_properties(METADATA.to_properties() | {"boats.labels": labels})
-
-
-@pytest.mark.parametrize("provenance", ["[]", "null", '"x"', "3"])
-def test_from_properties__provenance_is_no_object(provenance: str) -> None:
-    with pytest.raises(ModelError, match="provenance"):
-        ModelMetadata.from_properties(METADATA.to_properties() | {"boats.provenance": provenance})
-
-
-@pytest.mark.parametrize("digest", ["null", "3", '["a"]', "{}"])
-def test_from_properties__digest_is_no_text(digest: str) -> None:
-    with pytest.raises(ModelError, match="digest"):
-        ModelMetadata.from_properties(METADATA.to_properties() | {"boats.digest": digest})
-
-
-@pytest.mark.parametrize(
-    "threshold", ["-0.1", "1.5", "true", "false", '"0.5"', "NaN", "Infinity", "[0.5]", "{}"]
-)
-def test_from_properties__threshold_is_no_share(threshold: str) -> None:
-    with pytest.raises(ModelError, match="threshold"):
-        ModelMetadata.from_properties(METADATA.to_properties() | {"boats.threshold": threshold})
+def test_from_properties__wrong_type_or_range(key: str, text: str) -> None:
+    with pytest.raises(ModelError, match=key):
+        ModelMetadata.from_properties(METADATA.to_properties() | {f"boats.{key}": text})
 
 
 @pytest.mark.parametrize(
@@ -130,19 +125,19 @@ def test_from_properties__threshold(text: str, threshold: float | None) -> None:
     assert ModelMetadata.from_properties(read.to_properties()) == read
 
 
-def test_model_metadata__what_may_be_left_out() -> None:
+def test_model_metadata__defaults() -> None:
     plain = ModelMetadata(("a", "b"), Preprocessing(8, 8))
     assert (plain.threshold, dict(plain.provenance), plain.digest) == (None, {}, PLACEHOLDER)
     assert ModelMetadata.from_properties(plain.to_properties()) == plain
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), True, "0.5"])
-def test_model_metadata__threshold_is_no_share(threshold: object) -> None:
-    with pytest.raises(ModelError, match=r"threshold is .*, not 0 to 1"):
+def test_model_metadata__threshold_out_of_range(threshold: object) -> None:
+    with pytest.raises(ModelError, match=r"threshold is .*, expected 0 to 1"):
         ModelMetadata(("a", "b"), Preprocessing(8, 8), threshold)
 
 
 @pytest.mark.parametrize("labels", [(), ("a",), ("a", "b", "a"), ("a", ""), ("a", 2)])
-def test_model_metadata__labels_are_not_two_names(labels: tuple[object, ...]) -> None:
+def test_model_metadata__not_two_different_labels(labels: tuple[object, ...]) -> None:
     with pytest.raises(ModelError, match="at least two different names"):
         ModelMetadata(labels, Preprocessing(8, 8))
