@@ -1,14 +1,13 @@
-"""How long a first answer takes: boats-predict beside a bare script, and beside one with PyTorch.
+"""Time to the first result: boats-predict, a minimal script, and a script with PyTorch.
 
     python benchmarks/cold_start.py
 
-Whole processes, from nothing to a printed label, in turns, for int8 ResNet50 and MobileNetV2. The
-bare script imports NumPy, ONNX Runtime and Pillow, loads the same file and runs it once. The one
-with torch does the same with the float32 network. Files are in the disk's cache, and Python's
-bytecode beside them, as pip leaves it. Exits with 5 if a target is missed.
+Complete processes up to the printed label, in interleaved trials, for ResNet50 and MobileNetV2 in
+int8. The minimal script imports NumPy, ONNX Runtime and Pillow, loads the same file and runs it
+once. The script with PyTorch does the same with the float32 network. Files are in the page cache,
+and bytecode is compiled, as after an installation with pip. Exits with 5 if a target is missed.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -19,135 +18,95 @@ from typing import Any
 
 import torch
 
-from boats_benchmark.timing import Plan, measure, median_ratio, summarise
+from boats_benchmark.timing import (
+    Estimate,
+    TimingSettings,
+    estimate_ratio,
+    summarize,
+    time_interleaved,
+)
 from boats_train.models.backbone import build_backbone
-from suite.harness import Result, run_script, tell
-from suite.synthetic_models import draw_photos, make_file, make_networks
+from suite.harness import ScriptResult, run_script
+from suite.synthetic_models import draw_images, load_networks, write_model
 
 BACKBONES = ("resnet50", "mobilenet_v2")
-SIDES = ("boats", "bare", "torch")
-LARGEST_SHARE = 1.3
-"""Of the bare script's time."""
+CHILDREN = Path(__file__).parent / "suite" / "children"
 
-TIMES_FASTER = 5.0
-"""Than the script with torch."""
+MAX_SHARE = 1.3
+"""Target: time relative to the minimal script."""
 
-BARE = """
-import sys
-import numpy as np
-import onnxruntime
-from PIL import Image
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = int(sys.argv[3])
-session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-with Image.open(sys.argv[2]) as image:
-    pixels = np.asarray(image.convert("RGB").resize((800, 240), Image.Resampling.BILINEAR))
-print(session.run(["label"], {"image": pixels[None]})[0])
-"""
-
-TORCH = """
-import sys
-import numpy as np
-import torch
-import torchvision
-from PIL import Image
-torch.set_num_threads(int(sys.argv[3]))
-network = getattr(torchvision.models, sys.argv[4])(num_classes=16)
-network.load_state_dict(torch.load(sys.argv[1], weights_only=True), strict=False)
-network.eval()
-with Image.open(sys.argv[2]) as image:
-    pixels = np.array(image.convert("RGB").resize((800, 240), Image.Resampling.BILINEAR))
-with torch.inference_mode():
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
-    print(network((batch - mean[:, None, None]) / std[:, None, None]).argmax(1))
-"""
+MIN_SPEEDUP = 5.0
+"""Target: speedup over the script with PyTorch."""
 
 
-def main() -> None:
-    """Measures, prints a Markdown table and writes the raw values."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--torch-rounds", type=int, default=3)
-    run_script(parser, judge)
-
-
-def judge(options: argparse.Namespace) -> Result:
-    """Measures, and holds the result against the targets."""
-    rows = compare(options.rounds, options.torch_rounds)
+def measure(rounds: int = 40, torch_rounds: int = 3) -> ScriptResult:
+    """Time the processes; `torch_rounds` is the number of rounds with the slow PyTorch script."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        image = draw_images(folder / "images", 1)[0]
+        rows = [compare(backbone, folder, image, rounds, torch_rounds) for backbone in BACKBONES]
     missed = []
     for row in rows:
-        if row["share_of_bare"][0] > LARGEST_SHARE:
-            missed.append(f"{row['backbone']}: more than {LARGEST_SHARE} of the bare script's time")
-        if row["times_faster_than_torch"][0] < TIMES_FASTER:
-            missed.append(f"{row['backbone']}: not {TIMES_FASTER} times as fast as with torch")
-    return Result(to_markdown(rows), {"cold_start": rows}, missed)
+        if row["share_of_bare"][0] > MAX_SHARE:
+            missed.append(f"{row['backbone']}: more than {MAX_SHARE} of the minimal script's time")
+        if row["times_faster_than_torch"][0] < MIN_SPEEDUP:
+            missed.append(f"{row['backbone']}: not {MIN_SPEEDUP} times as fast as with PyTorch")
+    return ScriptResult(to_markdown(rows), {"cold_start": rows}, missed)
 
 
-def compare(rounds: int, torch_rounds: int) -> list[dict[str, Any]]:
-    """Measures boats and the bare script in turns, then boats and the slow script with PyTorch."""
-    with tempfile.TemporaryDirectory() as passing:
-        folder = Path(passing)
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        photo = draw_photos(folder / "drawn", 1)[0]
-        tasks = {}
-        for backbone in BACKBONES:
-            model = make_file(make_networks(backbone)["int8"], folder / f"{backbone}.onnx")
-            weights = folder / f"{backbone}.pth"
-            torch.save(build_backbone(backbone).state_dict(), weights)
-            program = Path(sys.executable).parent / "boats-predict"
-            threads = str(len(os.sched_getaffinity(0)))
-            script = [sys.executable, "-c"]
-            commands = {
-                "boats": [program, "--provider", "cpu", "--model", model, photo],
-                "bare": [*script, BARE, model, photo, threads],
-                "torch": [*script, TORCH, weights, photo, threads, backbone],
-            }
-            for name, command in commands.items():
-                tasks[f"{backbone} {name}"] = partial(run, command, environment)
-        light, heavy = (
-            measure(
-                {name: task for name, task in tasks.items() if not name.endswith(left_out)},
-                Plan(warm_up=1, min_count=count, min_seconds=0),
-            )
-            for left_out, count in (("torch", rounds), ("bare", torch_rounds))
+def compare(
+    backbone: str, folder: Path, image: Path, rounds: int, torch_rounds: int
+) -> dict[str, Any]:
+    """Time boats with the minimal script, and then boats with the PyTorch script."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    model = write_model(load_networks(backbone)["int8"], folder / f"{backbone}.onnx")
+    weights = folder / f"{backbone}.pth"
+    torch.save(build_backbone(backbone).state_dict(), weights)
+    predict = Path(sys.executable).with_name("boats-predict")
+    threads = len(os.sched_getaffinity(0))
+    bare, pytorch = (CHILDREN / f"predict_{name}.py" for name in ("bare", "torch"))
+    commands: dict[str, list[object]] = {
+        "boats": [predict, "--provider", "cpu", "--model", model, image],
+        "bare": [sys.executable, bare, model, image, threads],
+        "torch": [sys.executable, pytorch, weights, image, threads, backbone],
+    }
+    fast, slow = (
+        time_interleaved(
+            {name: partial(run_process, commands[name], environment) for name in names},
+            TimingSettings(warmup_calls=1, min_rounds=count, min_seconds=0),
         )
-    rows = []
-    for backbone in BACKBONES:
-        boats, bare, slow = (f"{backbone} {name}" for name in SIDES)
-        times = {"boats": light[boats], "bare": light[bare], "torch": heavy[slow]}
-        rows.append(
-            {
-                "backbone": backbone,
-                "times": {name: summarise(one) for name, one in times.items()},
-                "share_of_bare": median_ratio(light[boats], light[bare]).to_json(),
-                "times_faster_than_torch": median_ratio(heavy[slow], heavy[boats]).to_json(),
-            }
-        )
-    return rows
+        for names, count in ((("boats", "bare"), rounds), (("boats", "torch"), torch_rounds))
+    )
+    times = {**fast, "torch": slow["torch"]}
+    return {
+        "backbone": backbone,
+        "times": {name: summarize(values) for name, values in times.items()},
+        "share_of_bare": estimate_ratio(fast["boats"], fast["bare"]).to_list(),
+        "times_faster_than_torch": estimate_ratio(slow["torch"], slow["boats"]).to_list(),
+    }
 
 
-def run(command: list[object], environment: dict[str, str]) -> None:
-    """Runs a process that must succeed."""
+def run_process(command: list[object], environment: dict[str, str]) -> None:
+    """Run a process that must succeed."""
     subprocess.run(list(map(str, command)), check=True, capture_output=True, env=environment)
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
-    """Returns the table."""
+    """Return the table."""
     lines = [
-        "| int8 file | boats-predict ms | bare script ms | torch script ms "
-        "| share of bare (95%) | times faster than torch (95%) |",
+        "| int8 file | boats-predict ms | minimal script ms | PyTorch script ms "
+        "| share of minimal (95%) | times faster than PyTorch (95%) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        times = " | ".join(
-            f"{row['times'][name]['p50_ms']:.0f}" for name in ("boats", "bare", "torch")
-        )
-        share, faster = (tell(row[key]) for key in ("share_of_bare", "times_faster_than_torch"))
-        lines.append(f"| {row['backbone']} | {times} | {share} | {faster} |")
+        times = [f"{row['times'][name]['p50_ms']:.0f}" for name in ("boats", "bare", "torch")]
+        ratios = [
+            Estimate(*row[key]).format() for key in ("share_of_bare", "times_faster_than_torch")
+        ]
+        lines.append(f"| {' | '.join([row['backbone'], *times, *ratios])} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(measure)

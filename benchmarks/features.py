@@ -1,12 +1,12 @@
-"""What else could be made of the features: each variant held out by groups, like `boats-train`.
-
-Every row is one SVM setting, cross-validated on train and valid together as `boats-train` reports
-it; the last rows are two calibrations of the same SVM, learned on train and measured on valid.
+"""Accuracy of variants of the features, with held-out groups as in `boats-train`.
 
     python benchmarks/features.py --backbone mobilenet_v2 --weights FILE --data DIR
+
+Each variant is an SVM that is cross-validated on the training and validation images. The last rows
+are two calibrations of the same SVM, fitted on the training images and measured on the validation
+images.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,143 +30,134 @@ from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.svm.folds import Folds, make_folds
 from boats_train.svm.grid_search import Candidate, CrossValidation
-from suite.harness import Result, run_script
+from suite.harness import ScriptResult, run_script
 
-COST, FACTOR = 10.0, 0.7
-"""C, and gamma as a multiple of `scale`: what the search chose on the Venice boats."""
+C_VALUE, GAMMA_SCALE = 10.0, 0.7
+"""Hyperparameters that the search selects for the Venice boats."""
 
-Rows = NDArray[np.float32]
+Features = NDArray[np.float32]
+Targets = NDArray[np.int64]
 
-
-def main() -> None:
-    """Extracts, cross-validates, prints a Markdown table and writes the values."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", default="mobilenet_v2", help="a network with .features")
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    run_script(parser, try_all)
-
-
-def try_all(options: argparse.Namespace) -> Result:
-    """Extracts once, and tries every variant."""
-    dataset = scan_dataset(options.data)
-    splits = [dataset.splits[name] for name in ("train", "valid")]
-    paths = [path for split in splits for path in split.paths]
-    targets = np.concatenate([split.targets for split in splits])
-    layers = make_layers(options.backbone, options.weights)
-    pools = extract(layers, paths)
-    folds = make_folds(paths, targets, None, 0)
-    rows = list(try_variants(pools, targets, folds))
-    rows += try_calibrations(pools["mean"], targets, len(splits[0].paths), paths)
-    return Result(to_markdown(rows), {"features": rows, "folds": list(folds.names)})
-
-
-def make_layers(name: str, weights: str) -> nn.Module:
-    """Returns a network up to its last map of features `(1, C, h, w)`.
-
-    Raises:
-        UsageError: The network keeps them under another name.
-    """
-    backbone = build_backbone(name)
-    load_weights(backbone, name, weights)
-    layers = getattr(backbone, "features", None)
-    if layers is None:
-        raise UsageError(f"--backbone {name}: has no .features; try mobilenet_v2")
-    return layers.eval().to(memory_format=torch.channels_last)
-
-
-def extract(layers: nn.Module, paths: list[Path]) -> dict[str, Rows]:
-    """Pools each photo's map in every way, once as it is and once flipped."""
-    torch.set_num_threads(granted_cpus())
-    mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
-    pools: dict[str, list[Rows]] = {}
-    photos = decode_images(Preprocessing(240, 800), paths)
-    for _, pixels in track(photos, "features", len(paths)):
-        image = (torch.tensor(pixels).permute(2, 0, 1)[None].float() - mean) / std
-        with torch.inference_mode():
-            maps = {"": layers(image), "flipped ": layers(image.flip(3))}
-        for prefix, grid in maps.items():
-            for name, pool in POOLS.items():
-                pools.setdefault(prefix + name, []).append(pool(grid)[0].numpy())
-    return {name: np.stack(rows) for name, rows in pools.items()}
-
-
-def pool_thirds(grid: torch.Tensor) -> torch.Tensor:
-    """Returns left, middle and right pooled apart, `(1, 3 * C)`."""
-    return nn.functional.adaptive_avg_pool2d(grid, (1, 3)).flatten(1)
-
-
-POOLS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": lambda grid: grid.mean((2, 3)),
     "max": lambda grid: grid.amax((2, 3)),
-    "thirds": pool_thirds,
+    "thirds": lambda grid: nn.functional.adaptive_avg_pool2d(grid, (1, 3)).flatten(1),
 }
 
 
-def try_variants(
-    pools: dict[str, Rows], targets: NDArray[np.int64], folds: Folds
+def measure(weights: str, data: Path, backbone: str = "mobilenet_v2") -> ScriptResult:
+    """Extract the features once, and evaluate all variants."""
+    dataset = scan_dataset(data)
+    splits = [dataset.splits[name] for name in ("train", "valid")]
+    paths = [path for split in splits for path in split.paths]
+    targets = np.concatenate([split.targets for split in splits])
+    pooled = extract(load_layers(backbone, weights), paths)
+    folds = make_folds(paths, targets, None, 0)
+    rows = [
+        *evaluate_variants(pooled, targets, folds),
+        *evaluate_calibrations(pooled["mean"], targets, len(splits[0].paths), paths),
+    ]
+    return ScriptResult(to_markdown(rows), {"features": rows, "folds": list(folds.names)})
+
+
+def load_layers(backbone: str, weights: str) -> nn.Module:
+    """Return a network up to its last feature map, (1, C, h, w) float32.
+
+    Raises:
+        UsageError: If the network has no attribute `features`.
+    """
+    network = build_backbone(backbone)
+    load_weights(network, backbone, weights)
+    layers = getattr(network, "features", None)
+    if layers is None:
+        raise UsageError(f"--backbone {backbone}: has no .features; use mobilenet_v2")
+    return layers.eval().to(memory_format=torch.channels_last)
+
+
+def extract(layers: nn.Module, paths: list[Path]) -> dict[str, Features]:
+    """Pool the feature map of each image and of its mirror image, by each of the `POOLINGS`."""
+    torch.set_num_threads(granted_cpus())
+    mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
+    std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
+    pooled: dict[str, list[Features]] = {}
+    images = decode_images(Preprocessing(240, 800), paths)
+    for _, pixels in track(images, "features", len(paths)):
+        image = (torch.tensor(pixels).permute(2, 0, 1)[None].float() - mean) / std
+        with torch.inference_mode():
+            maps = {"": layers(image), "mirrored ": layers(image.flip(3))}
+        for prefix, grid in maps.items():
+            for name, pool in POOLINGS.items():
+                pooled.setdefault(prefix + name, []).append(pool(grid)[0].numpy())
+    return {name: np.stack(rows) for name, rows in pooled.items()}
+
+
+def evaluate_variants(
+    pooled: dict[str, Features], targets: Targets, folds: Folds
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each variant: mean accuracy over the folds, macro-F1 over all photos."""
-    mean, flipped = pools["mean"], pools["flipped mean"]
-    joined = np.concatenate([mean, pools["max"]], axis=1)
-    variants: dict[str, tuple[Rows, Rows | None]] = {
-        "mean-pooled, as boats has them": (mean, None),
+    """Yield a row per variant: mean accuracy of the folds, and macro-F1 over all images."""
+    mean, mirrored = pooled["mean"], pooled["mirrored mean"]
+    joined = np.concatenate([mean, pooled["max"]], axis=1)
+    variants: dict[str, tuple[Features, Features | None]] = {
+        "average pooling (the default)": (mean, None),
         "scaled to length 1": (Normalizer().transform(mean), None),
         "square root": (np.sign(mean) * np.sqrt(np.abs(mean)), None),
-        "max-pooled": (pools["max"], None),
-        "mean- and max-pooled, scaled to length 1": (Normalizer().transform(joined), None),
-        "thirds of the photo pooled apart": (pools["thirds"], None),
-        "mean of the photo and its flip": ((mean + flipped) / 2, None),
-        "flips as further training photos": (mean, flipped),
+        "max pooling": (pooled["max"], None),
+        "average and max pooling, scaled to length 1": (Normalizer().transform(joined), None),
+        "thirds of the image pooled separately": (pooled["thirds"], None),
+        "mean of the image and its mirror image": ((mean + mirrored) / 2, None),
+        "mirror images as additional training images": (mean, mirrored),
     }
-    for name, (features, further) in track(variants.items(), "variants", len(variants)):
+    for name, (features, added) in track(variants.items(), "variants", len(variants)):
         predicted = np.empty_like(targets)
-        for learned, held in folds.split():
-            rows, labels = features[learned], targets[learned]
-            if further is not None:
-                rows, labels = np.concatenate([rows, further[learned]]), np.tile(labels, 2)
-            svc = SVC(C=COST, gamma=FACTOR / (rows.shape[1] * rows.var()), break_ties=True)
-            predicted[held] = svc.fit(rows, labels).predict(features[held])
-        right = predicted == targets
-        means = [float(right[held].mean()) for _, held in folds.split()]
+        for train, held_out in folds.split():
+            rows, labels = features[train], targets[train]
+            if added is not None:
+                rows, labels = np.concatenate([rows, added[train]]), np.tile(labels, 2)
+            svc = SVC(C=C_VALUE, gamma=compute_gamma(rows), break_ties=True).fit(rows, labels)
+            predicted[held_out] = svc.predict(features[held_out])
+        correct = predicted == targets
+        accuracies = [float(correct[held_out].mean()) for _, held_out in folds.split()]
         yield {
             "variant": name,
             "measured_on": folds.kind,
-            "accuracy": float(np.mean(means)),
+            "accuracy": float(np.mean(accuracies)),
             "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
         }
 
 
-def try_calibrations(
-    features: Rows, targets: NDArray[np.int64], count: int, paths: list[Path]
+def evaluate_calibrations(
+    features: Features, targets: Targets, train_count: int, paths: list[Path]
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each calibration: learned on the first photos, measured on the others."""
-    train, labels, valid = features[:count], targets[:count], features[count:]
-    gamma = FACTOR / (train.shape[1] * float(train.var()))
-    folds = make_folds(paths[:count], labels, None, 0)
-    svc = SVC(C=COST, gamma=gamma, break_ties=True)
-    candidate = Candidate("none", gamma, FACTOR, COST, None)
+    """Yield a row per calibration, fitted on the first `train_count` images."""
+    train, labels, valid = features[:train_count], targets[:train_count], features[train_count:]
+    gamma = compute_gamma(train)
+    folds = make_folds(paths[:train_count], labels, None, 0)
+    svc = SVC(C=C_VALUE, gamma=gamma, break_ties=True).fit(train, labels)
+    candidate = Candidate("none", gamma, GAMMA_SCALE, C_VALUE, None)
     decisions = CrossValidation(train, labels, folds).compute_decisions(candidate)
-    ours = CalibratedSVC(svc.fit(train, labels)).fit(decisions, labels)
-    pairs = folds.split_with_all_classes(labels)
-    apart = CalibratedClassifierCV(svc, method="sigmoid", cv=pairs, ensemble=False)
-    calibrations = {"one slope, an offset a class": ours, "one sigmoid a class, apart": apart}
-    apart.fit(train, labels)
-    for name, estimator in calibrations.items():
+    sigmoids = CalibratedClassifierCV(svc, ensemble=False, cv=folds.split_with_all_classes(labels))
+    for name, estimator in {
+        "one slope, one offset for each class": CalibratedSVC(svc).fit(decisions, labels),
+        "one sigmoid for each class": sigmoids.fit(train, labels),
+    }.items():
         probabilities = estimator.predict_proba(valid)
-        predicted = probabilities.argmax(axis=1)
+        predicted, expected = probabilities.argmax(axis=1), targets[train_count:]
         yield {
             "variant": f"calibration: {name}",
-            "measured_on": "valid",
-            "accuracy": float(np.mean(predicted == targets[count:])),
-            "macro_f1": float(f1_score(targets[count:], predicted, average="macro")),
-            "log_loss": float(log_loss(targets[count:], probabilities, labels=np.unique(labels))),
+            "measured_on": "validation set",
+            "accuracy": float(np.mean(predicted == expected)),
+            "macro_f1": float(f1_score(expected, predicted, average="macro")),
+            "log_loss": float(log_loss(expected, probabilities, labels=np.unique(labels))),
         }
 
 
+def compute_gamma(features: Features) -> float:
+    """Return gamma: `GAMMA_SCALE` times scikit-learn's `gamma="scale"`."""
+    return GAMMA_SCALE / (features.shape[1] * float(features.var()))
+
+
 def to_markdown(rows: list[dict[str, Any]]) -> str:
-    """Returns the table."""
+    """Return the table."""
     lines = [
         "| variant | measured on | accuracy | macro-F1 | log loss |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -181,4 +172,4 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(measure)

@@ -1,15 +1,15 @@
-"""The same network and photo through boats and through what else people run it with, in turns.
+"""Latency of one network: boats, PyTorch, OpenVINO, Ultralytics, and other ways to run the SVM.
 
     python benchmarks/peers.py
 
-ResNet50 at 240x800, one photo at a time, on the CPU, every side with the same threads. PyTorch runs
-the network alone, which is in its favour; all others hold the SVM as well. OpenVINO reads boats'
-own files, its bfloat16 is a hint to it. "From a file" is with decoding and resizing, there
-Ultralytics' own path runs the same network with a linear layer for an SVM. All sides take turns in
-each of several starts, and intervals count how starts differ. Exits with 5 if a target is missed.
+ResNet50 at 240x800, one image at a time, on the CPU, with the same number of threads. PyTorch runs
+the network without the SVM, which is in its favor; all others include it. OpenVINO reads the files
+of boats; bfloat16 is a hint. "From a file" includes decoding and resizing; there, Ultralytics runs
+the same network with a linear layer instead of the SVM. The backends are timed in interleaved
+trials in each of several starts, and the intervals include the differences between starts. Exits
+with 5 if a target is missed.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,88 +19,91 @@ from typing import Any
 
 import numpy as np
 
-from boats_benchmark.timing import median_ratio, summarise
-from suite.harness import Result, run_script, tell
-from suite.peer_runtimes import EAGER, FP32, INT8, OPENVINO_INT8, ULTRALYTICS, WHOLE, write_files
+from boats_benchmark.timing import Estimate, estimate_ratio, summarize
+from suite.harness import ScriptResult, run_script
+from suite.peer_runtimes import (
+    EAGER,
+    FP32,
+    FP32_FILE,
+    INT8,
+    OPENVINO_INT8,
+    ULTRALYTICS,
+    write_files,
+)
 
-TARGETS = {INT8: 5.0, FP32: 1.6}
-"""Times as fast as `EAGER`."""
+MIN_SPEEDUPS = {INT8: 5.0, FP32: 1.6}
+"""Targets: speedup over `EAGER`."""
 
-LARGEST_OF_OPENVINO = 1.1
-"""Largest time of boats' int8 as a share of OpenVINO's on the same file."""
+MAX_OPENVINO_SHARE = 1.1
+"""Target: latency of boats in int8 relative to OpenVINO with the same file."""
 
-SHARES = {"of_openvino": (INT8, OPENVINO_INT8), "of_ultralytics": (WHOLE, ULTRALYTICS)}
-"""Whose times are compared beside those with `EAGER`."""
-
-
-def main() -> None:
-    """Measures, prints a Markdown table and writes the raw values."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--starts", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=6, help="of each start")
-    run_script(parser, compare)
+SHARES = {"of_openvino": (INT8, OPENVINO_INT8), "of_ultralytics": (FP32_FILE, ULTRALYTICS)}
+"""Pairs of backends whose latencies are compared, in addition to `EAGER`."""
 
 
-def compare(options: argparse.Namespace) -> Result:
-    """Measures all sides, start after start."""
-    starts = []
-    with tempfile.TemporaryDirectory() as passing:
-        write_files(options.backbone, Path(passing))
-        for seed in range(options.starts):
-            starts.append(start_sides(passing, options.backbone, options.rounds, seed))
-            print(f"start {seed + 1} of {options.starts}", file=sys.stderr)
-    missing: list[str] = starts[0]["missing"]
+def measure(backbone: str = "resnet50", starts: int = 3, rounds: int = 6) -> ScriptResult:
+    """Time all backends, with `rounds` rounds in each start."""
+    outputs = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(backbone, Path(folder))
+        for seed in range(starts):
+            outputs.append(time_backends(folder, backbone, rounds, seed))
+            print(f"start {seed + 1} of {starts}", file=sys.stderr)
+    missing: list[str] = outputs[0]["missing"]
     values = {
-        name: np.array([start["values"][name] for start in starts]) for name in starts[0]["values"]
+        name: np.array([output["values"][name] for output in outputs])
+        for name in outputs[0]["values"]
     }
     rows = {
-        name: summarise(times) | {"times_faster": median_ratio(values[EAGER], times).to_json()}
+        name: summarize(times) | {"times_faster": estimate_ratio(values[EAGER], times).to_list()}
         for name, times in values.items()
     }
     shares = {
-        key: median_ratio(values[ours], values[theirs]).to_json()
-        for key, (ours, theirs) in SHARES.items()
-        if theirs in values
+        key: estimate_ratio(values[name], values[peer]).to_list()
+        for key, (name, peer) in SHARES.items()
+        if peer in values
     }
     missed = [
-        f"{name}: {rows[name]['times_faster'][0]:.2f} times as fast as {EAGER}, not {least}"
-        for name, least in TARGETS.items()
-        if rows[name]["times_faster"][0] < least
+        f"{name}: {rows[name]['times_faster'][0]:.2f} times as fast as {EAGER}, not {speedup}"
+        for name, speedup in MIN_SPEEDUPS.items()
+        if rows[name]["times_faster"][0] < speedup
     ]
-    if shares.get("of_openvino", [0])[0] > LARGEST_OF_OPENVINO:
-        missed.append(f"{INT8}: more than {LARGEST_OF_OPENVINO} of OpenVINO's time")
-    told = {"peers": rows, "shares": shares, "missing": missing}
-    return Result(to_markdown(rows, shares, missing), told, missed)
+    if shares.get("of_openvino", [0])[0] > MAX_OPENVINO_SHARE:
+        missed.append(f"{INT8}: more than {MAX_OPENVINO_SHARE} of the latency of OpenVINO")
+    content = {"peers": rows, "shares": shares, "missing": missing}
+    return ScriptResult(to_markdown(rows, shares, missing), content, missed)
 
 
-def start_sides(folder: str, backbone: str, rounds: int, seed: int) -> dict[str, Any]:
-    """Times all sides in a process of their own; see `sides.py`."""
-    command = [sys.executable, str(Path(__file__).with_name("sides.py")), folder]
-    command += ["--backbone", backbone, "--rounds", str(rounds), "--seed", str(seed)]
-    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    answer: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return answer
+def time_backends(folder: str, backbone: str, rounds: int, seed: int) -> dict[str, Any]:
+    """Time all backends in a new process, see `suite.peer_runtimes`."""
+    command = [sys.executable, "-m", "suite.peer_runtimes", folder, "--backbone", backbone]
+    command += ["--rounds", str(rounds), "--seed", str(seed)]
+    process = subprocess.run(
+        command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True, check=True
+    )
+    output: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return output
 
 
 def to_markdown(
     rows: dict[str, dict[str, Any]], shares: dict[str, list[float]], missing: list[str]
 ) -> str:
-    """Returns the table, the quickest first, and where a peer is faster."""
+    """Return the table, the fastest backend first, and the comparisons of `SHARES`."""
     lines = [
         f"| batch 1 | p50 ms | p90 ms | times as fast as {EAGER} (95%) |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for name, row in sorted(rows.items(), key=lambda one: float(one[1]["p50_ms"])):
-        faster = tell(row["times_faster"])
-        lines.append(f"| {name} | {row['p50_ms']:.1f} | {row['p90_ms']:.1f} | {faster} |")
-    for key, share in shares.items():
-        ours, theirs = SHARES[key]
-        verdict = "faster" if share[2] < 1 else "slower" if share[1] > 1 else "as fast"
-        lines.append(f"\n**{ours} is {verdict}**: it takes {tell(share)} of the time of {theirs}.")
-    lines.extend(f"\n{text}." for text in missing)
+    for name, row in sorted(rows.items(), key=lambda item: float(item[1]["p50_ms"])):
+        speedup = Estimate(*row["times_faster"]).format()
+        lines.append(f"| {name} | {row['p50_ms']:.1f} | {row['p90_ms']:.1f} | {speedup} |")
+    for key, values in shares.items():
+        name, peer = SHARES[key]
+        share = Estimate(*values)
+        verdict = "faster" if share.high < 1 else "slower" if share.low > 1 else "as fast"
+        lines.append(f"\n**{name} is {verdict}**: {share.format()} of the latency of {peer}.")
+    lines.extend(f"\n{message}." for message in missing)
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(measure)

@@ -1,12 +1,12 @@
-"""Where the time of an int8 photo goes: ONNX Runtime's profile beside OpenVINO's, on one file.
+"""Profiles of an int8 network in ONNX Runtime and in OpenVINO, by kind of operation.
 
     python benchmarks/profile_int8.py
 
-ResNet50 at 240x800, the same threads, several runs a turn; the median of each node, added up by
-what it does. Profiling costs a little itself. OpenVINO adds within the convolution before.
+ResNet50 at 240x800 with the same threads, several runs per trial. The medians of the nodes are
+summed by kind of operation. Profiling itself takes a little time. OpenVINO includes additions in
+the preceding convolution.
 """
 
-import argparse
 import json
 import tempfile
 from collections import defaultdict
@@ -19,55 +19,46 @@ import onnxruntime
 
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
-from suite.harness import Result, run_script
-from suite.peer_runtimes import request_openvino
-from suite.synthetic_models import make_file, make_networks, make_pixels
+from suite.harness import ScriptResult, run_script
+from suite.peer_runtimes import create_openvino_request
+from suite.synthetic_models import load_networks, make_pixels, write_model
 
 RUNS = 8
-"""Of a turn."""
+"""Number of runs in a trial."""
 
 ADDITIONS, OTHERS = "residual additions", "everything else"
 
-Times = dict[str, dict[str, list[float]]]
-"""Milliseconds of each run, by what was done and by the node's name."""
+NodeTimes = dict[str, dict[str, list[float]]]
+"""Duration of each run in milliseconds, by kind of operation and name of the node."""
 
 
-def main() -> None:
-    """Profiles, prints a Markdown table and writes the values."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--turns", type=int, default=8)
-    run_script(parser, profile)
-
-
-def profile(options: argparse.Namespace) -> Result:
-    """Profiles both on the same file."""
-    network = make_networks(options.backbone)["int8"]
-    kernels = find_kernels(network)
-    with tempfile.TemporaryDirectory() as passing:
-        path = make_file(network, Path(passing) / "int8.onnx")
-        session = open_session(path, Path(passing) / "profile")
+def measure(backbone: str = "resnet50", trials: int = 8) -> ScriptResult:
+    """Profile both runtimes with the same file."""
+    network = load_networks(backbone)["int8"]
+    kinds = find_convolutions(network)
+    feeds = {INPUT: make_pixels()}
+    openvino_times: NodeTimes = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = write_model(network, Path(scratch, "int8.onnx"))
+        session = open_profiled_session(path, Path(scratch, "profile"))
         request = open_openvino(path)
-        pixels = make_pixels()
-        theirs: Times = defaultdict(lambda: defaultdict(list))
-        for _ in range(options.turns):
+        for _ in range(trials):
             for _ in range(RUNS):
-                session.run(None, {INPUT: pixels})
+                session.run(None, feeds)
             for _ in range(RUNS if request else 0):
-                request.infer({INPUT: pixels})
+                request.infer(feeds)
                 for node in request.get_profiling_info():
-                    kind = kernels.get(node.node_name, OTHERS)
-                    spent = node.real_time.total_seconds() * 1000
-                    theirs[kind][node.node_name].append(spent)
-        ours = read_profile(Path(session.end_profiling()), kernels)
-    sums = {"ONNX Runtime": add_up(ours)}
+                    kind = kinds.get(node.node_name, OTHERS)
+                    duration_ms = node.real_time.total_seconds() * 1000
+                    openvino_times[kind][node.node_name].append(duration_ms)
+        totals = {"ONNX Runtime": sum_medians(read_profile(Path(session.end_profiling()), kinds))}
     if request is not None:
-        sums["OpenVINO"] = add_up(theirs)
-    return Result(to_markdown(sums), {"profiles": sums})
+        totals["OpenVINO"] = sum_medians(openvino_times)
+    return ScriptResult(to_markdown(totals), {"profiles": totals})
 
 
-def find_kernels(network: onnx.ModelProto) -> dict[str, str]:
-    """Returns what each convolution is, by its name."""
+def find_convolutions(network: onnx.ModelProto) -> dict[str, str]:
+    """Return the kind of each convolution, by the name of the node."""
     return {
         node.name: "convolutions of {}x{}".format(*attribute.ints)
         for node in network.graph.node
@@ -77,11 +68,11 @@ def find_kernels(network: onnx.ModelProto) -> dict[str, str]:
     }
 
 
-def open_session(path: Path, prefix: Path) -> Any:
-    """Opens a file with ONNX Runtime, profiled."""
+def open_profiled_session(path: Path, prefix: Path) -> Any:
+    """Open a file in ONNX Runtime with profiling."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = granted_cpus()
-    # Threads that spin after a run would take the cores from the other side's.
+    # Spinning threads would take CPU time from the other runtime.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
@@ -89,50 +80,55 @@ def open_session(path: Path, prefix: Path) -> Any:
 
 
 def open_openvino(path: Path) -> Any:
-    """Opens a file with OpenVINO, profiled; None where it is not installed."""
+    """Open a file in OpenVINO with profiling; None if OpenVINO is not installed."""
     try:
-        return request_openvino(path, "f32", PERF_COUNT=True)
+        return create_openvino_request(path, "f32", PERF_COUNT=True)
     except ImportError:
         return None
 
 
-def read_profile(path: Path, kernels: dict[str, str]) -> Times:
-    """Reads ONNX Runtime's profile: the times of each node, by what it does."""
-    times: Times = defaultdict(lambda: defaultdict(list))
+def read_profile(path: Path, kinds: dict[str, str]) -> NodeTimes:
+    """Read a profile of ONNX Runtime."""
+    times: NodeTimes = defaultdict(lambda: defaultdict(list))
     for event in json.loads(path.read_text(encoding="utf-8")):
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            # It names a node that it has fused after the first, with something behind.
+            # The name of a fused node is that of its first node with a suffix.
             name = event["name"].partition("_token_")[0]
-            kind = ADDITIONS if event["args"]["op_name"] == "QLinearAdd" else OTHERS
-            times[kernels.get(name, kind)][event["name"]].append(event["dur"] / 1000)
+            default = ADDITIONS if event["args"]["op_name"] == "QLinearAdd" else OTHERS
+            times[kinds.get(name, default)][event["name"]].append(event["dur"] / 1000)
     return times
 
 
-def add_up(times: Times) -> dict[str, float]:
-    """Adds the medians of the nodes, by what they do."""
+def sum_medians(times: NodeTimes) -> dict[str, float]:
+    """Return the sum of the median durations of the nodes, by kind of operation."""
     return {
-        kind: float(sum(np.median(spent) for spent in nodes.values()))
+        kind: float(sum(np.median(values) for values in nodes.values()))
         for kind, nodes in times.items()
     }
 
 
-def to_markdown(sums: dict[str, dict[str, float]]) -> str:
-    """Returns the table."""
-    kinds = dict.fromkeys(kind for one in sums.values() for kind in one)
-    ordered = sorted(kinds, key=lambda kind: (kind == OTHERS, -sums["ONNX Runtime"].get(kind, 0)))
+def to_markdown(totals: dict[str, dict[str, float]]) -> str:
+    """Return the table."""
+    onnxruntime_ms = totals["ONNX Runtime"]
+    kinds = sorted(
+        {kind for runtime in totals.values() for kind in runtime},
+        key=lambda kind: (kind == OTHERS, -onnxruntime_ms.get(kind, 0), kind),
+    )
     lines = [
-        f"| ms of a photo | {' | '.join(sums)} |",
-        f"| --- |{' ---: |' * len(sums)}",
+        f"| ms per image | {' | '.join(totals)} |",
+        f"| --- |{' ---: |' * len(totals)}",
     ]
-    for kind in ordered:
-        cells = [f"{one[kind]:.2f}" if kind in one else "within" for one in sums.values()]
+    for kind in kinds:
+        cells = [
+            f"{runtime[kind]:.2f}" if kind in runtime else "included" for runtime in totals.values()
+        ]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
-    totals = [f"{sum(one.values()):.2f}" for one in sums.values()]
-    lines.append(f"| all nodes | {' | '.join(totals)} |")
-    if "OpenVINO" not in sums:
-        lines.append("\nOpenVINO is not installed: requirements/bench.txt has it.")
+    sums = [f"{sum(runtime.values()):.2f}" for runtime in totals.values()]
+    lines.append(f"| all nodes | {' | '.join(sums)} |")
+    if "OpenVINO" not in totals:
+        lines.append("\nOpenVINO is not installed, see requirements/bench.txt.")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(measure)

@@ -1,23 +1,26 @@
-"""Photos a second of feature extraction against the plain loop, and seconds of a head's training.
-
-The plain loop is what one writes first: PyTorch eager in float32, the default layout, a DataLoader
-without workers. Both decode the same files through the one preprocessing, and take turns. The head
-learns as `boats-train --model finetune` has it, from as many features as the Venice boats give.
+"""Throughput of feature extraction next to a plain PyTorch loop, and training time of a head.
 
     python benchmarks/training.py --backbone resnet50 --data DIR
+
+The plain loop uses PyTorch eager in float32, the default memory layout, and a DataLoader without
+workers. Both decode the same files with the same preprocessing, in interleaved trials. The head is
+trained as by `boats-train --model finetune`, on as many features as the Venice boats have.
 """
 
-import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from boats_benchmark.timing import Plan, measure, median_ratio, summarise
+from boats_benchmark.timing import (
+    TimingSettings,
+    estimate_ratio,
+    summarize,
+    time_interleaved,
+)
 from boats_data.synthetic import write_demo_data
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
@@ -32,136 +35,119 @@ from boats_train.finetune.linear_head import (
 )
 from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.feature_network import FeatureNetwork
-from suite.harness import Result, run_script, tell
+from suite.harness import ScriptResult, run_script
 
+PREPROCESSING = Preprocessing(240, 800)
+MEAN = np.array(IMAGENET_MEAN, dtype=np.float32)
+STD = np.array(IMAGENET_STD, dtype=np.float32)
 PLAIN_BATCH = 8
-HEAD_PHOTOS, HEAD_FEATURES, HEAD_CLASSES = 3474, 2048, 16
-HEAD_TURNS = 3
-CHUNK = 16
-"""Photos a turn."""
+
+IMAGES = 16
+"""Number of images in a trial."""
+
+HEAD_IMAGES, HEAD_FEATURES, HEAD_CLASSES = 3474, 2048, 16
+HEAD_ROUNDS = 3
 
 
-class Photos(Dataset[torch.Tensor]):
-    """Photos as the plain loop reads them: normalised `(3, H, W) float32`."""
+def measure(
+    backbone: str = "resnet50", weights: str = "none", data: str = "", rounds: int = 6
+) -> ScriptResult:
+    """Time the extraction of features, and the training of a head.
 
-    def __init__(self, paths: list[Path], preprocessing: Preprocessing) -> None:
+    Args:
+        backbone: Name of the network.
+        weights: File of its weights, or `none`.
+        data: Folder of images; empty for synthetic ones.
+        rounds: Number of rounds of the extraction.
+    """
+    torch.set_num_threads(granted_cpus())
+    network = build_backbone(backbone)
+    load_weights(network, backbone, weights)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = find_images(data, Path(scratch))
+        pixels = np.stack([PREPROCESSING.apply(decode(path)) for path in paths[:4]])
+        backend = choose_backend(FeatureNetwork(network, PREPROCESSING), pixels)
+        tasks = {
+            "plain": partial(run_plain, network, paths),
+            "boats": partial(run_boats, backend, paths),
+        }
+        values = time_interleaved(tasks, TimingSettings(1, min_rounds=rounds, min_seconds=0))
+    times = {name: summarize(durations) for name, durations in values.items()}
+    speedup = estimate_ratio(values["plain"], values["boats"])
+    row = {
+        "backbone": backbone,
+        "weights": weights,
+        "engine": backend.name,
+        "photos_a_turn": IMAGES,
+        "times": times,
+        "times_faster": speedup.to_list(),
+        "photos": "real" if data else "drawn",
+    }
+    head_settings = TimingSettings(1, min_rounds=HEAD_ROUNDS, min_seconds=0)
+    head = summarize(time_interleaved({"head": train_head}, head_settings)["head"])
+    plain, boats = (f"{IMAGES / times[name]['p50_ms'] * 1e3:.2f}" for name in ("plain", "boats"))
+    cells = (
+        f"{backbone}, {backend.name}", "real" if data else "synthetic", plain, boats,
+        speedup.format(),
+    )  # fmt: skip
+    table = (
+        "| network | images | plain loop, images/s | boats, images/s | speedup (95%) |\n"
+        "| --- | --- | ---: | ---: | ---: |\n"
+        f"| {' | '.join(cells)} |\n\n"
+        f"100 epochs of a head, batch size 128, {HEAD_IMAGES} x {HEAD_FEATURES} features: "
+        f"{head['p50_ms'] / 1e3:.1f} s (median of {HEAD_ROUNDS})"
+    )
+    return ScriptResult(table, {"training": row, "head": head})
+
+
+def find_images(data: str, scratch: Path) -> list[Path]:
+    """Return `IMAGES` images at equal distances in a folder, or synthetic ones."""
+    folder = Path(data) if data else scratch / "images"
+    if not data:
+        write_demo_data(folder, counts={"ferry": (IMAGES, 1, 1), "water": (IMAGES, 1, 1)})
+    paths = sorted(folder.rglob("*.jpg"))
+    return [paths[index] for index in np.linspace(0, len(paths) - 1, IMAGES, dtype=int)]
+
+
+class NormalizedImages(Dataset[torch.Tensor]):
+    """Inputs of the plain loop, (3, H, W) float32."""
+
+    def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
-        self._preprocessing = preprocessing
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        pixels = self._preprocessing.apply(decode(self._paths[index])).astype(np.float32) / 255
+        pixels = PREPROCESSING.apply(decode(self._paths[index])).astype(np.float32) / 255
         return torch.from_numpy(((pixels - MEAN) / STD).transpose(2, 0, 1).copy())
 
 
-MEAN = np.array(IMAGENET_MEAN, dtype=np.float32)
-STD = np.array(IMAGENET_STD, dtype=np.float32)
-
-
-def run_plain(backbone: torch.nn.Module, preprocessing: Preprocessing, paths: list[Path]) -> None:
-    """Extracts features with the plain loop."""
-    loader = DataLoader(Photos(paths, preprocessing), batch_size=PLAIN_BATCH, num_workers=0)
+def run_plain(network: torch.nn.Module, paths: list[Path]) -> None:
+    """Extract features with the plain loop."""
+    loader = DataLoader(NormalizedImages(paths), batch_size=PLAIN_BATCH, num_workers=0)
     with torch.no_grad():
         for batch in loader:
-            backbone(batch)
+            network(batch)
 
 
-def run_boats(engine: InferenceBackend, preprocessing: Preprocessing, paths: list[Path]) -> None:
-    """Extracts features as `boats-train` does, remembering none."""
-    extract_features(engine, preprocessing, paths, FeatureCache(None, ""), "boats")
-
-
-def main() -> None:
-    """Measures, prints a Markdown table and writes the raw values."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--weights", default="none")
-    parser.add_argument("--data", type=Path, help="folder of photos; drawn ones without it")
-    parser.add_argument("--rounds", type=int, default=6)
-    run_script(parser, measure_both)
-
-
-def measure_both(options: argparse.Namespace) -> Result:
-    """Measures the extraction of features, and the training of a head."""
-    torch.set_num_threads(granted_cpus())
-    with tempfile.TemporaryDirectory() as passing:
-        row = compare(
-            options.backbone, options.weights, find(options.data, passing), options.rounds
-        )
-    row |= {"photos": "real" if options.data else "drawn"}
-    head = measure({"head": train_head}, Plan(warm_up=1, min_count=HEAD_TURNS, min_seconds=0))
-    head_row = summarise(head["head"])
-    table = (
-        f"{to_markdown(row)}\n\n100 epochs of a head, batch 128, {HEAD_PHOTOS} x {HEAD_FEATURES} "
-        f"features: {head_row['p50_ms'] / 1e3:.1f} s (median of {HEAD_TURNS})"
-    )
-    return Result(table, {"training": row, "head": head_row})
+def run_boats(backend: InferenceBackend, paths: list[Path]) -> None:
+    """Extract features as `boats-train` does, without its cache."""
+    extract_features(backend, PREPROCESSING, paths, FeatureCache(None, ""), "boats")
 
 
 def train_head() -> None:
-    """Trains a linear head for 100 epochs on random features, checkpoints and curves included."""
+    """Train a linear head for 100 epochs on random features."""
     rng = np.random.default_rng(0)
-    labelled = ArrayDataset(
-        rng.random((HEAD_PHOTOS, HEAD_FEATURES), dtype=np.float32),
-        rng.integers(0, HEAD_CLASSES, HEAD_PHOTOS),
+    train = ArrayDataset(
+        rng.random((HEAD_IMAGES, HEAD_FEATURES), dtype=np.float32),
+        rng.integers(0, HEAD_CLASSES, HEAD_IMAGES),
     )
-    valid = ArrayDataset(labelled.inputs[:395], labelled.targets[:395])
+    valid = ArrayDataset(train.inputs[:395], train.targets[:395])
+    settings = HeadSettings(1e-4, epochs=100, batch_size=128, seed=0)
     with single_thread():
-        train_in_memory(
-            torch.nn.Linear(HEAD_FEATURES, HEAD_CLASSES),
-            labelled,
-            valid,
-            HeadSettings(1e-4, epochs=100, batch_size=128, seed=0),
-        )
-
-
-def find(data: Path | None, passing: str) -> list[Path]:
-    """Finds the photos of a turn, spread over the folder, or draws them."""
-    if data is None:
-        data = Path(passing) / "drawn"
-        write_demo_data(data, counts={"ferry": (CHUNK, 1, 1), "water": (CHUNK, 1, 1)})
-    paths = sorted(data.rglob("*.jpg"))
-    return [paths[index] for index in np.linspace(0, len(paths) - 1, CHUNK, dtype=int)]
-
-
-def compare(backbone: str, weights: str, paths: list[Path], rounds: int) -> dict[str, Any]:
-    """Measures both on the same photos, in turns."""
-    preprocessing = Preprocessing(240, 800)
-    plain = build_backbone(backbone)
-    load_weights(plain, backbone, weights)
-    network = FeatureNetwork(plain, preprocessing)
-    probe = np.stack([preprocessing.apply(decode(path)) for path in paths[:4]])
-    engine = choose_backend(network, probe)
-    tasks = {
-        "plain": partial(run_plain, plain, preprocessing, paths),
-        "boats": partial(run_boats, engine, preprocessing, paths),
-    }
-    values = measure(tasks, Plan(warm_up=1, min_count=rounds, min_seconds=0))
-    ratio = median_ratio(values["plain"], values["boats"])
-    return {
-        "backbone": backbone,
-        "weights": weights,
-        "engine": engine.name,
-        "photos_a_turn": len(paths),
-        "times": {name: summarise(durations) for name, durations in values.items()},
-        "times_faster": ratio.to_json(),
-    }
-
-
-def to_markdown(row: dict[str, Any]) -> str:
-    """Returns the table: photos a second from the medians, and their ratio."""
-    rates = {
-        name: row["photos_a_turn"] / times["p50_ms"] * 1e3 for name, times in row["times"].items()
-    }
-    return (
-        "| network | photos | plain loop, photos/s | boats, photos/s | times (95%) |\n"
-        "| --- | --- | ---: | ---: | ---: |\n"
-        f"| {row['backbone']}, {row['engine']} | {row['photos']} | {rates['plain']:.2f} "
-        f"| {rates['boats']:.2f} | {tell(row['times_faster'])} |"
-    )
+        train_in_memory(torch.nn.Linear(HEAD_FEATURES, HEAD_CLASSES), train, valid, settings)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(measure)

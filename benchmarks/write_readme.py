@@ -1,8 +1,8 @@
-"""Writes benchmarks/README.md, its plot and the README's table from the JSON of the last runs.
+"""Write benchmarks/README.md, its plot and the table of the README from the recorded results.
 
     python benchmarks/write_readme.py
 
-No number in them is typed. What was not run stands there as not measured.
+All numbers come from the JSON of the scripts. A script without JSON is listed as not measured.
 """
 
 import ast
@@ -11,21 +11,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from boats_runtime.files import write_atomic
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+FOLDER = Path(__file__).parent
 SCRIPTS = (
     "peers", "profile_int8", "providers", "precisions", "cold_start", "folder", "svm_graph",
     "training",
 )  # fmt: skip
 PLOT = "peers.png"
-MARK = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
+README_BLOCK = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
+EXIT_CODE = re.compile(r"\s*Exits\s+with\s+5\s+if\s+a\s+target\s+is\s+missed\.")
 LIBRARIES = (
     "boats", "onnxruntime", "onnxruntime-gpu", "torch", "openvino", "scikit-learn", "skl2onnx",
     "ultralytics", "numpy", "pillow",
@@ -33,84 +30,86 @@ LIBRARIES = (
 
 HEADER = """# Benchmarks
 
-Written by `python benchmarks/write_readme.py` from the JSON that each script leaves in
-`benchmarks/results/`, raw values included; `make bench` runs all of them and then this. Ratios are
-of medians, of sides that took turns in one run, with 95 % intervals from drawing starts and rounds
-again; `python benchmarks/agree.py` compares two runs. p99 is only told of 1,000 runs and more.
-`boats-benchmark` measures your own file on your own machine.
+Written by `python benchmarks/write_readme.py` from the JSON in `benchmarks/results/`, which has all
+raw values; `make bench` runs all scripts and then this one. Ratios are those of medians, timed in
+interleaved trials of one run, with 95% intervals from a bootstrap over starts and rounds.
+`python benchmarks/suite/compare_runs.py` compares two runs. p99 is reported for 1,000 or more runs.
+To measure your own file on your own machine, use `boats-benchmark`.
 """
 
 
-def main() -> None:
-    """Writes the pages."""
+def main(folder: Path = FOLDER) -> None:
+    """Write the pages of a folder of scripts and results."""
     sections = [HEADER]
     for name in SCRIPTS:
-        sections.append(describe(name))
-        if name == "peers" and (RESULTS / "peers.json").is_file():
-            peers = load(name)
-            draw(peers["peers"], HERE / PLOT)
-            sections.append(f"![Median time of one photo, by what runs it]({PLOT})\n")
-            put_into_readme(HERE.parent / "README.md", peers)
-    write_atomic(HERE / "README.md", "\n".join(sections).encode())
+        result = read_result(folder, name)
+        sections.append(format_section(folder / f"{name}.py", result))
+        if name == "peers" and result:
+            draw_plot(result["peers"], folder / PLOT)
+            sections.append(f"![Median latency of one image by runtime]({PLOT})\n")
+            update_readme(folder.parent / "README.md", result)
+    write_atomic(folder / "README.md", "\n".join(sections).encode())
 
 
-def load(name: str) -> dict[str, Any]:
-    """Reads what a script left."""
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
+def read_result(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the recorded result of a script; None if it was not measured."""
+    path = folder / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def describe(name: str) -> str:
-    """Returns a script's section: what it compares, its table, and what that depended on."""
-    told = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))) or ""
-    title, _, rest = told.partition("\n")
-    about = re.sub(r"\s*Exits\s+with\s+5\s+if\s+a\s+target\s+is\s+missed\.", "", rest).strip("\n")
-    lines = [f"## {title.rstrip('.')}", "", about, ""]
-    if not (RESULTS / f"{name}.json").is_file():
-        return "\n".join([*lines, "Not measured.", ""])
-    result = load(name)
-    lines += [result["table"], "", *circumstances(result["circumstances"]), ""]
-    return "\n".join(lines)
+def format_section(script: Path, result: dict[str, Any] | None) -> str:
+    """Return the section of a script: its docstring, its table and the environment."""
+    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    title, _, description = docstring.partition("\n")
+    lines = [f"## {title.rstrip('.')}", "", EXIT_CODE.sub("", description).strip("\n"), ""]
+    if result is None:
+        lines.append("Not measured.")
+    else:
+        lines += [result["table"], "", *format_environment(result["circumstances"])]
+    return "\n".join([*lines, ""])
 
 
-def circumstances(told: dict[str, Any]) -> list[str]:
-    """Returns the machine, the versions, the commit and the time of a run."""
-    libraries = told["libraries"]
-    versions = ", ".join(f"{one} {libraries[one]}" for one in LIBRARIES if one in libraries)
-    lines = [
-        f"{told['when']}, commit {told['commit']}, {told['cpu']}, {told['cores_granted']} cores, "
-        f"Python {told['python']}, {versions}."
+def format_environment(environment: dict[str, Any]) -> list[str]:
+    """Return date, commit, machine, versions and warnings of a run."""
+    libraries = environment["libraries"]
+    versions = ", ".join(f"{name} {libraries[name]}" for name in LIBRARIES if name in libraries)
+    return [
+        f"{environment['when']}, commit {environment['commit']}, {environment['cpu']}, "
+        f"{environment['cores_granted']} cores, Python {environment['python']}, {versions}.",
+        *(f"\n**Warning: {warning}**" for warning in environment["warnings"]),
     ]
-    return lines + [f"\n**Warning: {warning}**" for warning in told["warnings"]]
 
 
-def put_into_readme(readme: Path, peers: dict[str, Any]) -> None:
-    """Puts the table of the peers between its marks in the README."""
-    told = peers["circumstances"]
-    where = f"{told['cpu']}, {told['cores_granted']} cores, commit {told['commit']}"
+def update_readme(readme: Path, result: dict[str, Any]) -> None:
+    """Replace the table between the marks of the README.
+
+    Raises:
+        SystemExit: If the README does not have the marks.
+    """
+    environment = result["circumstances"]
+    machine = f"{environment['cpu']}, {environment['cores_granted']} cores"
     block = (
-        f"{peers['table']}\n\nResNet50 at 240x800 on {where}; `python benchmarks/peers.py`, and "
-        "[more of them](benchmarks/README.md).\n"
+        f"{result['table']}\n\nResNet50 at 240x800 on {machine}, commit {environment['commit']}; "
+        "`python benchmarks/peers.py`, see [all benchmarks](benchmarks/README.md).\n"
     )
     content = readme.read_text(encoding="utf-8")
-    changed, count = MARK.subn(lambda match: match[1] + block + match[2], content)
+    changed, count = README_BLOCK.subn(lambda match: match[1] + block + match[2], content)
     if count != 1:
-        raise SystemExit(f"{readme}: has no place for the table (<!-- peers -->)")
+        raise SystemExit(f"{readme}: expected one pair of <!-- peers --> and <!-- /peers -->")
     write_atomic(readme, changed.encode())
 
 
-def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draws the median times as bars, the quickest above."""
-    ordered = sorted(rows.items(), key=lambda one: -float(one[1]["p50_ms"]))
+def draw_plot(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw the median latencies as bars, the fastest backend at the top."""
+    ordered = sorted(rows.items(), key=lambda item: -float(item[1]["p50_ms"]))
     names, times = [name for name, _ in ordered], [row["p50_ms"] for _, row in ordered]
-    colours = ["#0b7285" if name.startswith("boats") else "#adb5bd" for name in names]
-    figure, axes = plt.subplots(figsize=(8, 0.38 * len(names) + 1), layout="constrained")
-    bars = axes.barh(names, times, color=colours)
-    axes.bar_label(bars, fmt="%.0f ms", padding=4)
-    axes.set(xlabel="median time of one photo, ms", xlim=(0, max(times) * 1.12))
+    colors = ["#0b7285" if name.startswith("boats") else "#adb5bd" for name in names]
+    figure = Figure(figsize=(8, 0.38 * len(names) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.bar_label(axes.barh(names, times, color=colors), fmt="%.0f ms", padding=4)
+    axes.set(xlabel="median latency of one image, ms", xlim=(0, max(times) * 1.12))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`boats-benchmark FILE...`: which provider, precision, batch and threads are quickest here."""
+"""`boats-benchmark FILE...`: compare files, providers, batch sizes and threads on this machine."""
 
 import json
 import math
@@ -9,109 +9,134 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from boats_runtime.cli.app import create_app, run_app
+from boats_runtime.cli.app import create_app, create_log, run_app
 from boats_runtime.errors import BoatsError, ModelError, OutputError, ProviderError, UsageError
 
 if TYPE_CHECKING:
-    from boats_benchmark.runner import Measured, Settings
+    from boats_benchmark.runner import BenchmarkSettings, Combination, CombinationResult
 
 COMMAND = "boats-benchmark"
-MOST_PHOTOS = 100
+MAX_IMAGES = 100
 
 app = create_app(COMMAND)
+log = create_log(COMMAND)
 
 
 @app.command()
 def benchmark(
     models: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Exported files.")],
     provider: Annotated[
-        list[str] | None, typer.Option(help="Where to run; give it again for more.")
+        list[str] | None, typer.Option(help="Provider; repeat the option for several.")
     ] = None,
-    batch: Annotated[str, typer.Option(help="Photos at once, like 1,8,32.")] = "1",
+    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8,32.")] = "1",
     threads: Annotated[
-        str | None, typer.Option(help="Threads, like 1,2,4.", show_default="all granted")
+        str | None,
+        typer.Option(help="Numbers of threads, such as 1,2,4.", show_default="all available CPUs"),
     ] = None,
     scenario: Annotated[
         Literal["single-stream", "offline", "server"],
-        typer.Option(help="One photo after the other, all at once, or as they arrive."),
+        typer.Option(help="One image after another, all at once, or at random times."),
     ] = "single-stream",
     duration: Annotated[
-        float, typer.Option(help="Seconds for each combination, its rounds together.")
+        float, typer.Option(help="Seconds for each combination, all rounds together.")
     ] = 10.0,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Turns of each combination, in an order shuffled anew.")
+        int, typer.Option(min=1, help="Trials of each combination, in shuffled order.")
     ] = 5,
     bound: Annotated[
-        float, typer.Option(min=0.001, help="Of the server's 99th percentile, in ms.")
+        float,
+        typer.Option(min=0.001, help="Bound on the p99 latency in the server scenario, in ms."),
     ] = 200.0,
-    photos: Annotated[
-        Path | None, typer.Option(help="A folder of photos to classify.", show_default="one drawn")
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--photos",
+            envvar="BOATS_BENCHMARK_PHOTOS",
+            help="Folder of images to classify.",
+            show_default="a synthetic image",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Write JSON with all raw values, Markdown and plots into this folder."),
+        typer.Option(help="Folder for JSON with all raw values, a Markdown page and plots."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of orders and arrivals.")] = 0,
-    spin: Annotated[bool, typer.Option("--spin", help="Let waiting threads spin.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed for the order of the trials and the arrival times.")
+    ] = 0,
+    spin: Annotated[
+        bool, typer.Option("--spin", help="Let idle threads spin instead of sleep.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", envvar="BOATS_BENCHMARK_JSON", help="Print one JSON object.")
     ] = False,
 ) -> None:
-    """Time exported files on this machine, and say what it depended on."""
-    batches = read_counts("--batch", batch)
-    counts: list[int | None] = [None] if threads is None else [*read_counts("--threads", threads)]
+    """Measure the latency and throughput of exported files on this machine."""
+    batches = parse_counts("--batch", batch)
+    counts: list[int | None] = [None] if threads is None else [*parse_counts("--threads", threads)]
     if not 0 < duration < math.inf:
-        raise UsageError(f"--duration {duration:g}: not a number of seconds above 0")
+        raise UsageError(f"--duration {duration:g}: expected a positive number of seconds")
     if not 0 < bound < math.inf:
-        raise UsageError(f"--bound {bound:g}: not a number of milliseconds above 0")
+        raise UsageError(f"--bound {bound:g}: expected a positive number of milliseconds")
     if scenario == "single-stream" and batches != [1]:
-        raise UsageError(f"--batch {batch}: one photo at a time is what single-stream means; "
-                         "--scenario offline takes batches")  # fmt: skip
+        raise UsageError(
+            f"--batch {batch}: single-stream runs one image at a time; use --scenario offline"
+        )
     from boats_benchmark.environment import Environment
-    from boats_benchmark.runner import Settings, make_combinations
+    from boats_benchmark.runner import BenchmarkSettings, make_combinations
     from boats_runtime.model.file import read_model
     from boats_runtime.providers.session import PROVIDERS
 
-    chosen = provider or ["cpu"]
-    unknown = [name for name in chosen if name not in PROVIDERS]
+    providers = provider or ["cpu"]
+    unknown = [name for name in providers if name not in PROVIDERS]
     if unknown:
         raise UsageError(f"no provider is called {unknown[0]}: {', '.join(PROVIDERS)}")
     for model in models:
-        read_model(model)  # a wrong name is told before anything is measured
+        read_model(model)  # report an unusable file before anything is measured
     if output is not None:
-        make_folder(output)
-    names = find_names(photos)
-    settings = Settings(
-        scenario, duration, rounds=rounds, seed=seed, spin=spin, bound_ms=bound, photos=names
+        create_folder(output)
+    settings = BenchmarkSettings(
+        scenario,
+        duration,
+        rounds=rounds,
+        seed=seed,
+        spin=spin,
+        bound_ms=bound,
+        images=find_readable_images(images),
     )
-    combinations = make_combinations(models, chosen, batches, counts)
-    circumstances = Environment()
-    measured = measure_all(combinations, settings)
+    environment = Environment()
+    results = measure(make_combinations(models, providers, batches, counts), settings)
     record = {
+        "schema_version": 1,
         "scenario": scenario,
         "command": shlex.join([COMMAND, *sys.argv[1:]]),
-        "circumstances": circumstances.to_json(),
+        "circumstances": environment.to_json(),
+        "rows": [result.to_json() for result in results],
     }
-    deliver(measured, record, output, as_json)
+    report(record, output, as_json)
+    failures = [result for result in results if result.error]
+    if failures:
+        codes = {result.exit_code for result in failures}
+        kind: type[BoatsError] = ProviderError if codes == {ProviderError.exit_code} else ModelError
+        raise kind(f"{len(failures)} of {len(results)} combinations failed: {failures[0].error}")
 
 
-def read_counts(option: str, text: str) -> list[int]:
-    """Reads `1,8,32`.
+def parse_counts(option: str, text: str) -> list[int]:
+    """Parse a list such as `1,8,32`.
 
     Raises:
-        UsageError: It is no such list.
+        UsageError: If the text is not a list of positive integers.
     """
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{option} {text}: not numbers from 1 on, like 1,8,32")
+        raise UsageError(f"{option} {text}: expected positive integers, such as 1,8,32")
     return list(dict.fromkeys(int(part) for part in parts))
 
 
-def find_names(folder: Path | None) -> tuple[str, ...]:
-    """Returns the photos of a folder that can be decoded, up to `MOST_PHOTOS`.
+def find_readable_images(folder: Path | None) -> tuple[str, ...]:
+    """Return the images of a folder that can be decoded, up to `MAX_IMAGES`; none for None.
 
     Raises:
-        UsageError: There are none.
+        UsageError: If no image can be decoded.
     """
     if folder is None:
         return ()
@@ -126,18 +151,18 @@ def find_names(folder: Path | None) -> tuple[str, ...]:
         except ImageError:
             continue
         names.append(str(path))
-        if len(names) == MOST_PHOTOS:
+        if len(names) == MAX_IMAGES:
             break
     if not names:
-        raise UsageError(f"--photos {folder}: no photos in this folder that can be decoded")
+        raise UsageError(f"--photos {folder}: no images in this folder can be decoded")
     return tuple(names)
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder for the results, before hours go into them.
+def create_folder(folder: Path) -> None:
+    """Create the folder for the results, before the measurement takes hours.
 
     Raises:
-        OutputError: It can't be written.
+        OutputError: If the folder cannot be written.
     """
     probe = folder / ".boats-benchmark"
     try:
@@ -145,71 +170,54 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputError(f"--output {folder}: can't be written: {error.strerror}") from error
+        raise OutputError(f"--output {folder}: cannot be written: {error.strerror}") from error
 
 
-def measure_all(combinations: list[Any], settings: "Settings") -> "list[Measured]":
-    """Measures all combinations, and tells on a terminal how far it is."""
-    from boats_benchmark.runner import find_rates, run_rounds, start_turn
+def measure(
+    combinations: "list[Combination]", settings: "BenchmarkSettings"
+) -> "list[CombinationResult]":
+    """Run all trials, and show the progress on a terminal."""
+    from boats_benchmark.runner import CombinationResult, find_rates, run_trials, start_trial
     from boats_runtime.progress import track
 
-    measured: list[Measured] = []
-    total = len(combinations) * settings.rounds
-    for state in track(run_rounds(combinations, settings, start_turn), f"of {total} turns"):
-        measured = state
+    results = [CombinationResult(combination) for combination in combinations]
+    stages = [(run_trials, "trials", len(results) * settings.rounds)]
     if settings.scenario == "server":
-        for _ in track(find_rates(measured, settings, start_turn), f"of {len(measured)} rates"):
+        stages.append((find_rates, "rates", len(results)))
+    for run_stage, title, total in stages:
+        for _ in track(run_stage(results, settings, start_trial), title, total):
             pass
-    return measured
+    return results
 
 
-def deliver(
-    measured: "list[Measured]", record: dict[str, Any], output: Path | None, as_json: bool
-) -> None:
-    """Prints and writes what was measured.
+def report(record: dict[str, Any], output: Path | None, as_json: bool) -> None:
+    """Print the results, and write them to the output folder.
 
     Raises:
-        BoatsError: Something could not be measured; the rest is delivered.
+        OutputError: If a file cannot be written.
     """
-    from boats_benchmark.report import to_table
-    from boats_benchmark.runner import to_row
-
-    rows = [to_row(one) for one in measured]
-    whole = {"schema_version": 1, **record, "rows": rows}
-    lines = [json.dumps(whole, indent=2)] if as_json else to_table(rows, record["scenario"])
-    for line in lines:
-        typer.echo(line)
-    for warning in record["circumstances"]["warnings"]:
-        print(f"{COMMAND}: {warning}", file=sys.stderr)
-    if output is not None:
-        write_results(rows, whole, output)
-    errors = [one for one in measured if one.error]
-    if errors:
-        kind: type[BoatsError] = ModelError
-        if all(one.exit_code == ProviderError.exit_code for one in errors):
-            kind = ProviderError
-        raise kind(f"{len(errors)} of {len(measured)} could not be measured: {errors[0].error}")
-
-
-def write_results(rows: list[dict[str, Any]], whole: dict[str, Any], output: Path) -> None:
-    """Writes `results.json`, `results.md` and, where Matplotlib is installed, the plots."""
-    from boats_benchmark.environment import write_json
-    from boats_benchmark.report import to_page
+    from boats_benchmark.report import format_page, format_table, write_json
     from boats_runtime.files import write_atomic
 
+    results = record["rows"]
+    lines = [json.dumps(record, indent=2)] if as_json else format_table(results, record["scenario"])
+    typer.echo("\n".join(lines))
+    for warning in record["circumstances"]["warnings"]:
+        log(warning)
+    if output is None:
+        return
     plots: list[str] = []
     try:
-        from boats_benchmark.plots import draw
+        from boats_benchmark.plots import draw_plots
     except ImportError:
-        note = "plots need Matplotlib: pip install 'boats[benchmark]'"
-        print(f"{COMMAND}: {note}", file=sys.stderr)
+        log("plots need Matplotlib: pip install 'boats[benchmark]'")
     else:
-        plots = draw(rows, output)
-    write_json(output / "results.json", whole)
-    write_atomic(output / "results.md", to_page(rows, whole, plots).encode())
-    print(f"{COMMAND}: {output / 'results.md'}", file=sys.stderr)
+        plots = draw_plots(results, output)
+    write_json(output / "results.json", record)
+    write_atomic(output / "results.md", format_page(record, plots).encode())
+    log(str(output / "results.md"))
 
 
 def main() -> NoReturn:
-    """Runs `boats-benchmark`."""
+    """Run `boats-benchmark`."""
     run_app(app, COMMAND)

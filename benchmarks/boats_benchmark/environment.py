@@ -1,44 +1,39 @@
-"""What times depend on beside the code: machine, libraries, commit, and who else was busy."""
+"""Environment of a measurement: machine, libraries, commit, and load by other processes."""
 
-import json
 import os
 import platform
 import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from boats_runtime.cpu import cpu_features, cpu_flags, cpu_model, granted_cpus
-from boats_runtime.files import write_atomic
-
-STAT = Path("/proc/stat")
 
 SAMPLE_S = 0.5
-"""How long the machine is watched before a measurement."""
+"""Seconds for which the load is sampled before a measurement."""
 
-BUSY_CORES = 0.25
-"""What others may use before times are to be doubted."""
+MAX_BUSY_CORES = 0.25
+"""CPU use by other processes above which a warning is given, in cores."""
 
 
 class Environment:
-    """A record of the machine: made before the measurement, asked after it."""
+    """Record of the environment; create it before the measurement, and read it afterwards."""
 
     def __init__(self) -> None:
-        self._load_before = _load_average()
-        busy = busy_seconds()
+        self._load_before = _read_load_average()
+        busy_s = read_busy_seconds()
         time.sleep(SAMPLE_S)
-        self._others_before = _cores(busy, busy_seconds(), SAMPLE_S)
-        self._started = time.monotonic()
-        self._busy, self._own = busy_seconds(), own_seconds()
+        self._busy_cores_before = _count_cores(busy_s, read_busy_seconds(), SAMPLE_S)
+        self._start = time.monotonic()
+        self._busy_s, self._process_s = read_busy_seconds(), _read_process_seconds()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns machine, libraries, commit, load and what to be wary of, as JSON values."""
-        own = own_seconds() - self._own
-        busy = None if self._busy is None else self._busy + own
-        others = _cores(busy, busy_seconds(), time.monotonic() - self._started)
+        """Return machine, libraries, commit, load and warnings as JSON values."""
+        process_s = _read_process_seconds() - self._process_s
+        busy_s = None if self._busy_s is None else self._busy_s + process_s
+        elapsed_s = time.monotonic() - self._start
+        busy_cores = _count_cores(busy_s, read_busy_seconds(), elapsed_s)
         return {
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "cpu": cpu_model(),
@@ -46,36 +41,37 @@ class Environment:
             "cores_granted": granted_cpus(),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
-            "libraries": {found.name: found.version for found in metadata.distributions()},
-            "commit": commit(Path(__file__).parent),
+            "libraries": {package.name: package.version for package in metadata.distributions()},
+            "commit": read_commit(Path(__file__).parent),
             "load_before": self._load_before,
-            "load_after": _load_average(),
-            "cores_of_others_before": self._others_before,
-            "cores_of_others_meanwhile": others,
-            "warnings": busy_warnings(self._others_before, others),
+            "load_after": _read_load_average(),
+            "cores_of_others_before": self._busy_cores_before,
+            "cores_of_others_meanwhile": busy_cores,
+            "warnings": make_load_warnings(self._busy_cores_before, busy_cores),
         }
 
 
-def busy_warnings(before: float | None, meanwhile: float | None) -> list[str]:
-    """Says whether others used the machine.
+def make_load_warnings(before: float | None, during: float | None) -> list[str]:
+    """Return a warning for each phase in which other processes used the CPU.
 
     Args:
-        before: Cores that were busy before the measurement; None where the system tells none.
-        meanwhile: Cores that were busy during it, without its own.
+        before: Cores used by other processes before the measurement; None if unknown.
+        during: Cores used by other processes during it; None if unknown.
     """
-    told = {"before": before, "meanwhile": meanwhile}
     return [
-        f"others used {cores:.1f} cores {when}: these times are not to be trusted"
-        for when, cores in told.items()
-        if cores is not None and cores > BUSY_CORES
+        f"other processes used {cores:.1f} cores {phase} the measurement: repeat it when the "
+        "machine is idle"
+        for phase, cores in (("before", before), ("during", during))
+        if cores is not None and cores > MAX_BUSY_CORES
     ]
 
 
-def busy_seconds(stat: Path = STAT) -> float | None:
-    """Returns the time that all cores together have worked since the start; None if nobody says.
+def read_busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
+    """Return the CPU time of all processes on all cores since the system start, in seconds.
 
-    https://man7.org/linux/man-pages/man5/proc_stat.5.html: user, nice, system, irq, softirq, and
-    steal, which is what other virtual machines on the same host took.
+    It is the sum of user, nice, system, irq, softirq and steal
+    (https://man7.org/linux/man-pages/man5/proc_stat.5.html). Steal is the time used by other
+    virtual machines on the host. None if the system does not provide it.
     """
     try:
         columns = stat.read_text(encoding="ascii").splitlines()[0].split()[1:]
@@ -85,47 +81,32 @@ def busy_seconds(stat: Path = STAT) -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def own_seconds() -> float:
-    """Returns the CPU time of this process and of those that it has waited for."""
+def read_commit(folder: Path) -> str | None:
+    """Return the Git commit of a folder, with `-dirty` if Python files differ; None without Git."""
+    try:
+        head = _run_git(folder, "rev-parse", "--short=12", "HEAD")
+        # Results that a benchmark has just written do not count.
+        changes = _run_git(folder, "status", "--porcelain", "--", ":(top)*.py")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-dirty" if changes else head
+
+
+def _read_process_seconds() -> float:
+    """Return the CPU time of this process and of its finished child processes."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
-def commit(folder: Path) -> str | None:
-    """Returns the Git commit of a folder, `-dirty` if its Python files differ; None without one."""
-    try:
-        head = _git(folder, "rev-parse", "--short=12", "HEAD")
-        # Results that a benchmark has just written don't count.
-        changed = _git(folder, "status", "--porcelain", "--", ":(top)*.py")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}-dirty" if changed else head
+def _count_cores(start_s: float | None, end_s: float | None, elapsed_s: float) -> float | None:
+    return None if start_s is None or end_s is None else max(0.0, (end_s - start_s) / elapsed_s)
 
 
-def report(path: Path, results: Mapping[str, Any], circumstances: Environment) -> None:
-    """Writes results and circumstances to a file, and what to be wary of to stderr."""
-    record = circumstances.to_json()
-    write_json(path, {**results, "circumstances": record})
-    for warning in record["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a file that is either whole or as it was; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, (json.dumps(content, allow_nan=False) + "\n").encode())
-
-
-def _cores(before: float | None, after: float | None, wall_s: float) -> float | None:
-    return None if before is None or after is None else max(0.0, (after - before) / wall_s)
-
-
-def _load_average() -> float | None:
-    """Returns how many processes wanted a core over the last minute; None where nobody knows."""
+def _read_load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", *words]
-    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return answer.stdout.strip()
+def _run_git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return result.stdout.strip()

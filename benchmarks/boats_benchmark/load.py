@@ -1,7 +1,7 @@
-"""Photos that arrive when they want: the Server scenario of MLPerf Inference.
+"""Requests at random times: the server scenario of MLPerf Inference.
 
-Arrivals are a Poisson process; a photo's latency is from its arrival to its answer, waiting
-included. Reddi et al. 2020, https://arxiv.org/abs/1911.02549, section IV.
+Arrivals are a Poisson process. The latency of an image lasts from its arrival to its result and
+includes the time in the queue (Reddi et al. 2020, https://arxiv.org/abs/1911.02549, section IV).
 """
 
 import time
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Load:
-    """How photos arrive.
+    """Arrivals of images.
 
     Attributes:
-        rate: Photos a second, on average.
-        count: Photos.
-        batch: Most that are answered together.
-        seed: Of the arrivals.
-        bound_s: Of the 99th percentile of the latencies; once more than a hundredth of the photos
-            took longer, the rest is not waited for.
+        rate: Mean number of images per second, above 0.
+        count: Number of images.
+        batch: Largest number of images in one run of the model.
+        seed: Seed for the arrival times.
+        bound_s: Bound on the 99th percentile of the latencies, in seconds. The run stops when more
+            than 1% of the images exceed it.
     """
 
     rate: float
@@ -33,22 +33,22 @@ class Load:
 
 
 def serve(
-    answer: Callable[[int], object],
+    run_batch: Callable[[int], object],
     load: Load,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> NDArray[np.int64]:
-    """Answers photos as they arrive, those that wait together.
+    """Process images as they arrive, in batches of those that are in the queue.
 
     Args:
-        answer: Answers so many photos, 1 to `load.batch`.
-        load: How they arrive.
-        clock: Tells the time in seconds.
-        sleep: Waits so many seconds.
+        run_batch: Function that processes a number of images, 1 to `load.batch`.
+        load: Arrivals.
+        clock: Function that returns the time in seconds.
+        sleep: Function that waits for a number of seconds.
 
     Returns:
-        The latency of each photo in nanoseconds, in the order of their arrival: `(count,)`, or
-        fewer where the bound was lost.
+        Latency of each image in nanoseconds in the order of arrival, (count,) int64; fewer if the
+        run stopped because of the bound.
     """
     gaps = np.random.default_rng(load.seed).exponential(1 / load.rate, load.count)
     arrivals = clock() + np.cumsum(gaps)
@@ -59,32 +59,31 @@ def serve(
         if arrivals[done] > now:
             sleep(float(arrivals[done] - now))
             continue
-        waiting = int(np.searchsorted(arrivals, now, side="right")) - done
-        together = min(waiting, load.batch)
-        answer(together)
-        finished = clock()
-        took = finished - arrivals[done : done + together]
-        late += int((took > load.bound_s).sum())
-        latencies[done : done + together] = took * 1e9
-        done += together
+        queued = int(np.searchsorted(arrivals, now, side="right")) - done
+        size = min(queued, load.batch)
+        run_batch(size)
+        durations = clock() - arrivals[done : done + size]
+        late += int((durations > load.bound_s).sum())
+        latencies[done : done + size] = durations * 1e9
+        done += size
     return latencies[:done]
 
 
-def highest_rate(
-    meets_bound: Callable[[float], bool], ceiling: float, trials: int = 6
+def find_highest_rate(
+    meets_bound: Callable[[float], bool], ceiling: float, steps: int = 6
 ) -> float | None:
-    """Finds the highest rate that keeps the bound, by halving.
+    """Find the highest rate that meets a bound, by bisection.
 
     Args:
-        meets_bound: Tries a rate, in photos a second.
-        ceiling: What can't be exceeded, like the rate without any waiting.
-        trials: How often to try; the answer is within `ceiling / 2 ** trials`.
+        meets_bound: Function that tries a rate in images per second.
+        ceiling: Upper limit of the rate.
+        steps: Number of rates to try; the error of the result is below `ceiling / 2 ** steps`.
 
     Returns:
-        The highest rate that was tried and kept the bound; None if none did.
+        The highest rate that was tried and met the bound; None if none did.
     """
     low, high = 0.0, ceiling
-    for _ in range(trials):
+    for _ in range(steps):
         middle = (low + high) / 2
         if meets_bound(middle):
             low = middle

@@ -1,136 +1,167 @@
-"""What a benchmark found, as a table for a terminal and as a page of Markdown."""
+"""Report of a benchmark: a table for the terminal, a Markdown page and JSON."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from boats_benchmark.timing import Estimate
+from boats_runtime.files import write_atomic
+
 COLUMNS = (
-    "file", "provider", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "photos/s",
+    "file", "provider", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "images/s",
     "load ms", "first ms", "cores", "peak MB",
 )  # fmt: skip
 
-Row = Mapping[str, Any]
+ResultJson = Mapping[str, Any]
+"""A `CombinationResult` as JSON values."""
 
 
-def to_table(rows: Sequence[Row], scenario: str) -> list[str]:
-    """Returns the lines of a table; a row that failed says why."""
-    cells = _make_cells(rows, scenario)
+def format_table(results: Sequence[ResultJson], scenario: str) -> list[str]:
+    """Return the lines of a table, and a line for each combination that failed."""
+    cells = _make_cells(results, scenario)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
-        first, *others = zip(row, widths, strict=True)
-        aligned = [f"{first[0]:{first[1]}}", *(f"{text:>{width}}" for text, width in others)]
-        lines.append("  ".join(aligned))
-    lines.extend(f"{row['model']} on {row['provider']}: {row['error']}" for row in failed(rows))
-    return lines
+        padded = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *padded]))
+    return lines + _format_errors(results)
 
 
-def to_page(rows: Sequence[Row], record: Mapping[str, Any], plots: Sequence[str]) -> str:
-    """Returns a page of Markdown: table, plots, circumstances, and how to repeat it.
+def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
+    """Return a Markdown page with the table, the plots, the environment and the command.
 
     Args:
-        rows: As `to_row` has them.
-        record: `scenario`, `command`, `settings`, `circumstances`.
-        plots: Names of pictures beside the page.
+        record: Content of `results.json`.
+        plots: File names of the plots.
     """
-    scenario, told = record["scenario"], record["circumstances"]
-    heads, *cells = _make_cells(rows, scenario)
-    lines = [f"# boats-benchmark: {scenario}", ""]
-    lines += [f"**{warning}**\n" for warning in told["warnings"]]
-    lines += ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
-    lines += [f"| {' | '.join(row)} |" for row in cells]
-    lines += [f"\n{row['model']} on {row['provider']}: {row['error']}" for row in failed(rows)]
-    lines += ["", "Where the time of one photo goes, in ms:", "", *_stages(rows), ""]
-    lines += [f"![{Path(name).stem}]({name})\n" for name in plots]
-    libraries = told["libraries"]
+    scenario, results, environment = record["scenario"], record["rows"], record["circumstances"]
+    header, *cells = _make_cells(results, scenario)
+    libraries = environment["libraries"]
     versions = [
         f"{name} {libraries[name]}"
         for name in ("boats", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
         if name in libraries
     ]
-    lines += [
-        f"- machine: {told['cpu']} ({', '.join(told['cpu_features'])}), {told['cores_granted']} "
-        f"cores granted, {told['system']}",
-        f"- versions: Python {told['python']}, {', '.join(versions)}",
-        f"- when: {told['when']}, commit {told['commit'] or 'unknown'}",
-        f"- load before and after: {told['load_before']}, {told['load_after']}",
-        f"- digests: {_digests(rows)}",
-        "- p50, p90 and p99 are of runs, with 95 % intervals; p99 only from 1,000 runs on",
-        f"- repeat: `{record['command']}`",
+    lines = [
+        f"# boats-benchmark: {scenario}",
+        "",
+        *(f"**{warning}**\n" for warning in environment["warnings"]),
+        _format_row(header),
+        "| --- |" + " ---: |" * (len(header) - 1),
+        *map(_format_row, cells),
+        *(f"\n{line}" for line in _format_errors(results)),
+        "",
+        "Duration of each stage for one image, in ms:",
+        "",
+        *_format_stages(results),
+        "",
+        *(f"![{Path(name).stem}]({name})\n" for name in plots),
+        f"- machine: {environment['cpu']} ({', '.join(environment['cpu_features'])}), "
+        f"{environment['cores_granted']} available cores, {environment['system']}",
+        f"- versions: Python {environment['python']}, {', '.join(versions)}",
+        f"- date: {environment['when']}, commit {environment['commit'] or 'unknown'}",
+        f"- load average: {environment['load_before']} before, {environment['load_after']} after",
+        f"- digests: {_format_digests(results)}",
+        "- p50, p90 and p99 are percentiles of the runs with 95% intervals; p99 needs 1,000 runs",
+        f"- command: `{record['command']}`",
     ]
     return "\n".join(lines) + "\n"
 
 
-def failed(rows: Sequence[Row]) -> list[Row]:
-    """Returns the rows that could not be measured."""
-    return [row for row in rows if row["error"]]
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON to a file atomically, and create its folder.
+
+    Raises:
+        ValueError: If a number is not finite.
+        OutputError: If the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
-def _make_cells(rows: Sequence[Row], scenario: str) -> list[list[str]]:
-    """Returns the heads and, of each row that was measured, its cells."""
-    good = [row for row in rows if not row["error"]]
-    columns = list(COLUMNS)
-    cells = [_cells(row) for row in good]
-    if any(row["gpu_mb"] is not None for row in good):
-        columns.append("GPU MB")
-        for row, texts in zip(good, cells, strict=True):
-            texts.append("-" if row["gpu_mb"] is None else f"{row['gpu_mb']:.0f}")
-    if scenario == "server":
-        columns.append("rate within bound")
-        for row, texts in zip(good, cells, strict=True):
-            texts.append(_rate(row["server"]))
-    return [columns, *cells]
+def select_successful(results: Sequence[ResultJson]) -> list[ResultJson]:
+    """Return the combinations that were measured."""
+    return [result for result in results if not result["error"]]
 
 
-def _cells(row: Row) -> list[str]:
+def _format_errors(results: Sequence[ResultJson]) -> list[str]:
     return [
-        Path(row["model"]).name,
-        row["active_provider"] + _places(row["nodes"]),
-        str(row["batch"]),
-        "all" if row["threads"] is None else str(row["threads"]),
-        *(_interval(row.get(name), 2) for name in ("p50_ms", "p90_ms", "p99_ms")),
-        _interval(row["photos_per_second"], 1),
-        f"{row['load_ms']:.0f}",
-        f"{row['first_ms']:.1f}",
-        f"{row['cpu_cores']:.1f}",
-        "?" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
+        f"{result['model']} on {result['provider']}: {result['error']}"
+        for result in results
+        if result["error"]
     ]
 
 
-def _rate(server: Mapping[str, Any]) -> str:
-    kept = f"{server['rate']:.1f}/s, p99 {server['p99_ms']:.0f} ms" if server["rate"] else "none"
-    return f"{kept} (bound {server['bound_ms']:.0f} ms)"
+def _make_cells(results: Sequence[ResultJson], scenario: str) -> list[list[str]]:
+    """Return the header and the cells of each combination that was measured."""
+    measured = select_successful(results)
+    header = list(COLUMNS)
+    rows = [_make_row(result) for result in measured]
+    if any(result["gpu_mb"] is not None for result in measured):
+        header.append("GPU MB")
+        for result, row in zip(measured, rows, strict=True):
+            row.append(_format_megabytes(result["gpu_mb"]))
+    if scenario == "server":
+        header.append("rate within bound")
+        for result, row in zip(measured, rows, strict=True):
+            row.append(_format_server(result["server"]))
+    return [header, *rows]
 
 
-def _interval(value: Mapping[str, float] | None, digits: int) -> str:
-    if value is None:
-        return "-"
-    return "{value:.{n}f} ({low:.{n}f} to {high:.{n}f})".format(n=digits, **value)
+def _make_row(result: ResultJson) -> list[str]:
+    nodes = ", ".join(f"{count} nodes" for count in result["nodes"].values())
+    return [
+        Path(result["model"]).name,
+        result["active_provider"] + (f" ({nodes})" if nodes else ""),
+        str(result["batch"]),
+        "all" if result["threads"] is None else str(result["threads"]),
+        *(_format_estimate(result.get(name), 2) for name in ("p50_ms", "p90_ms", "p99_ms")),
+        _format_estimate(result["photos_per_second"], 1),
+        f"{result['load_ms']:.0f}",
+        f"{result['first_ms']:.1f}",
+        f"{result['cpu_cores']:.1f}",
+        _format_megabytes(result["peak_mb"]),
+    ]
 
 
-def _places(nodes: Mapping[str, int]) -> str:
-    told = ", ".join(f"{count} nodes" for count in nodes.values())
-    return f" ({told})" if told else ""
+def _format_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _stages(rows: Sequence[Row]) -> list[str]:
-    good = [row for row in rows if not row["error"]]
-    if not good:
+def _format_estimate(value: Mapping[str, float] | None, digits: int) -> str:
+    return "-" if value is None else Estimate(**value).format(digits)
+
+
+def _format_megabytes(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _format_server(server: Mapping[str, Any]) -> str:
+    rate = f"{server['rate']:.1f}/s, p99 {server['p99_ms']:.0f} ms" if server["rate"] else "none"
+    return f"{rate} (bound {server['bound_ms']:.0f} ms)"
+
+
+def _format_stages(results: Sequence[ResultJson]) -> list[str]:
+    distinct: dict[tuple[str, str, int | None], ResultJson] = {}
+    for result in select_successful(results):
+        # The stages are those of one image, so batch sizes do not matter.
+        distinct.setdefault((result["model"], result["provider"], result["threads"]), result)
+    if not distinct:
         return []
-    names = list(good[0]["stages_ms"])
-    lines = ["| file | provider | threads | " + " | ".join(names) + " |"]
-    lines.append("| --- | --- | ---: |" + " ---: |" * len(names))
-    seen = set()
-    for row in good:
-        key = (row["model"], row["provider"], row["threads"])
-        if key not in seen:  # stages are of one photo, whatever the batch
-            seen.add(key)
-            times = " | ".join(f"{row['stages_ms'][name]:.2f}" for name in names)
-            threads = "all" if row["threads"] is None else row["threads"]
-            lines.append(f"| {Path(row['model']).name} | {row['provider']} | {threads} | {times} |")
+    stages = list(next(iter(distinct.values()))["stages_ms"])
+    lines = [
+        _format_row(["file", "provider", "threads", *stages]),
+        "| --- | --- | ---: |" + " ---: |" * len(stages),
+    ]
+    for (model, provider, threads), result in distinct.items():
+        times = [f"{result['stages_ms'][stage]:.2f}" for stage in stages]
+        lines.append(_format_row([Path(model).name, provider, str(threads or "all"), *times]))
     return lines
 
 
-def _digests(rows: Sequence[Row]) -> str:
-    known = {Path(row["model"]).name: row["digest"][:12] for row in rows if not row["error"]}
-    return ", ".join(f"{name} {digest}" for name, digest in known.items())
+def _format_digests(results: Sequence[ResultJson]) -> str:
+    digests = {
+        Path(result["model"]).name: result["digest"][:12] for result in select_successful(results)
+    }
+    return ", ".join(f"{name} {digest}" for name, digest in digests.items())

@@ -1,46 +1,45 @@
-"""Files, providers, batches and threads side by side: turns in processes of their own, interleaved.
+"""Comparison of files, providers, batch sizes and threads in interleaved trials.
 
-The scenarios are those of MLPerf Inference (Reddi et al. 2020, https://arxiv.org/abs/1911.02549):
+Each trial is a process. The scenarios are those of MLPerf Inference (Reddi et al. 2020,
+https://arxiv.org/abs/1911.02549):
 
-    single-stream   one photo after the other; the 90th percentile of the latency counts
-    offline         all photos are there; photos a second count
-    server          photos arrive as a Poisson process; what counts is the highest rate at which
-                    the 99th percentile of the latency stays under a bound
+    single-stream   one image after another; latency at p50 and p90
+    offline         all images are available; images per second
+    server          images arrive as a Poisson process; the highest rate that keeps the 99th
+                    percentile of the latency below a bound
 
-Not MLPerf results: neither its load generator nor its data are used.
+The results are not MLPerf results: neither its load generator nor its data are used.
 """
 
+import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from json import loads
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from boats_benchmark.load import highest_rate
-from boats_benchmark.timing import P99_COUNT, Percentile, percentiles
-from boats_benchmark.trial import Turn
+from boats_benchmark.load import find_highest_rate
+from boats_benchmark.timing import MIN_P99_VALUES, Estimate, estimate_percentiles
+from boats_benchmark.trial import STAGES, Trial, TrialResult
 from boats_runtime.errors import BoatsError, ModelError, ProviderError
 
-SCENARIOS = ("single-stream", "offline", "server")
-
-TakeTurn = Callable[[Turn], dict[str, Any]]
+StartTrial = Callable[[Trial], TrialResult]
 
 
 @dataclass(frozen=True)
 class Combination:
-    """What is compared: a file on a provider, with a batch and threads.
+    """A file on a provider with a batch size and a number of threads.
 
     Attributes:
-        model: The file.
-        provider: The provider's name.
-        batch: Photos at once.
-        threads: That work on a run; None for all that are granted.
+        model: Exported file.
+        provider: Name of the provider.
+        batch: Batch size.
+        threads: Number of threads; None for all available CPUs.
     """
 
     model: Path
@@ -48,54 +47,92 @@ class Combination:
     batch: int
     threads: int | None
 
-    def name(self) -> str:
-        """Returns it in words."""
-        threads = "all threads" if self.threads is None else f"{self.threads} threads"
-        return f"{self.model} on {self.provider}, batch {self.batch}, {threads}"
-
 
 @dataclass(frozen=True)
-class Settings:
-    """How to measure.
+class BenchmarkSettings:
+    """Settings of a benchmark.
 
     Attributes:
-        scenario: One of `SCENARIOS`.
-        seconds: Each combination is measured for at least so long, all its turns together.
-        count: Each combination is run at least so often.
-        rounds: In each, every combination has one turn, in an order shuffled anew.
-        seed: Of the orders and arrivals.
-        spin: Whether threads spin while they wait.
-        bound_ms: The server scenario's bound on the 99th percentile.
-        photos: Files to classify.
+        scenario: `single-stream`, `offline` or `server`.
+        seconds: Smallest duration of all trials of a combination together.
+        min_runs: Smallest number of runs of a combination.
+        rounds: Number of rounds; in a round each combination has one trial, in shuffled order.
+        seed: Seed for the orders and the arrival times.
+        spin: Whether idle threads spin.
+        bound_ms: Bound on the 99th percentile in the server scenario, in milliseconds.
+        images: Paths of the images to classify; empty for a synthetic one.
     """
 
     scenario: str = "single-stream"
     seconds: float = 10.0
-    count: int = 50
+    min_runs: int = 50
     rounds: int = 5
     seed: int = 0
     spin: bool = False
     bound_ms: float = 200.0
-    photos: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 @dataclass
-class Measured:
-    """What came of a combination.
+class CombinationResult:
+    """Measurements of a combination.
 
     Attributes:
-        combination: Which.
-        turns: What each of its turns gave, as `take_turn` has it.
-        error: Why there are none; else empty.
-        server: Of the server scenario: `rate` in photos a second, `p99_ms`, `bound_ms`, and each
-            trial.
+        combination: The combination.
+        trials: Result of each trial.
+        error: Message of the trial that failed; empty if none did.
+        exit_code: Exit code of the error.
+        server: Result of the server scenario: `rate` in images per second, `p99_ms`, `bound_ms`,
+            and the rates that were tried as `trials`.
     """
 
     combination: Combination
-    turns: list[dict[str, Any]] = field(default_factory=list)
+    trials: list[TrialResult] = field(default_factory=list)
     error: str = ""
     exit_code: int = 0
     server: dict[str, Any] = field(default_factory=dict)
+
+    def compute_throughput(self) -> float:
+        """Return the number of images per second over all timed runs."""
+        seconds = sum(sum(trial.values_ns) for trial in self.trials) / 1e9
+        runs = sum(len(trial.values_ns) for trial in self.trials)
+        return runs * self.combination.batch / seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return estimates and raw values as JSON values.
+
+        Percentiles are those of all runs, the interval of `photos_per_second` is a bootstrap over
+        the trials, `peak_mb` and `gpu_mb` are maximums, other values are medians of the trials.
+        """
+        combination = asdict(self.combination) | {"model": str(self.combination.model)}
+        content: dict[str, Any] = combination | {"error": self.error}
+        if self.error:
+            return content
+        trials, batch = self.trials, self.combination.batch
+        durations = [np.array(trial.values_ns, dtype=np.int64) for trial in trials]
+        rates = [batch * len(values) / values.sum() * 1e9 for values in durations]
+        draws = np.random.default_rng(0).choice(rates, (1000, len(rates))).mean(axis=1)
+        low, high = map(float, np.percentile(draws, (2.5, 97.5)))
+        return content | {
+            "active_provider": trials[0].provider,
+            "nodes": trials[0].nodes,
+            "digest": trials[0].digest,
+            "runs": sum(map(len, durations)),
+            **{name: asdict(value) for name, value in estimate_percentiles(durations).items()},
+            "photos_per_second": asdict(Estimate(self.compute_throughput(), low, high)),
+            "load_ms": float(np.median([trial.load_ms for trial in trials])),
+            "first_ms": float(np.median([trial.first_ms for trial in trials])),
+            "stages_ms": {
+                stage: float(np.median([trial.stages_ms[stage] for trial in trials]))
+                for stage in STAGES
+            },
+            "cpu_cores": sum(trial.cpu_s for trial in trials)
+            / sum(trial.wall_s for trial in trials),
+            "peak_mb": _max_or_none(trial.peak_mb for trial in trials),
+            "gpu_mb": _max_or_none(trial.gpu_mb for trial in trials),
+            "server": self.server or None,
+            "turns": [asdict(trial) for trial in trials],
+        }
 
 
 def make_combinations(
@@ -104,162 +141,115 @@ def make_combinations(
     batches: Sequence[int],
     threads: Sequence[int | None],
 ) -> list[Combination]:
-    """Returns all combinations; threads are those of the CPU and don't multiply the others."""
-    made: list[Combination] = []
-    for model, provider, batch in product(models, providers, batches):
-        counts = threads if provider == "cpu" else [None]
-        made.extend(Combination(model, provider, batch, count) for count in counts)
-    return made
+    """Return all combinations; only those on the CPU vary the number of threads."""
+    return [
+        Combination(model, provider, batch, count)
+        for model, provider, batch in product(models, providers, batches)
+        for count in (threads if provider == "cpu" else (None,))
+    ]
 
 
-def run_rounds(
-    combinations: Sequence[Combination], settings: Settings, take_turn: TakeTurn
-) -> Iterator[list[Measured]]:
-    """Gives each combination a turn a round, and yields what there is after each turn.
+def run_trials(
+    results: Sequence[CombinationResult], settings: BenchmarkSettings, start_trial: StartTrial
+) -> Iterator[None]:
+    """Run a trial of each combination in each round; yield after each trial.
 
-    A combination that fails once is left out from then on; the others go on.
+    A combination has no more trials after one that failed.
 
     Args:
-        combinations: What to compare.
-        settings: How.
-        take_turn: Takes a turn; see `start_turn`.
+        results: Combinations; their measurements are added in place.
+        settings: Settings of the benchmark.
+        start_trial: Function that runs a trial.
     """
     shuffle = random.Random(settings.seed).shuffle  # noqa: S311
-    measured = [Measured(one) for one in combinations]
     for number in range(settings.rounds):
-        order = [one for one in measured if not one.error]
+        order = [result for result in results if not result.error]
         shuffle(order)
-        for one in order:
+        for result in order:
             try:
-                one.turns.append(take_turn(make_turn(one.combination, settings, number)))
+                result.trials.append(start_trial(make_trial(result.combination, settings, number)))
             except BoatsError as error:
-                one.error, one.exit_code = str(error), error.exit_code
-            yield measured
+                result.error, result.exit_code = str(error), error.exit_code
+            yield
 
 
-def make_turn(combination: Combination, settings: Settings, number: int = 0) -> Turn:
-    """Returns one of the turns of a combination: its share of time and runs."""
-    return Turn(
+def make_trial(combination: Combination, settings: BenchmarkSettings, number: int = 0) -> Trial:
+    """Return a trial with its share of the duration and the runs of a combination."""
+    return Trial(
         str(combination.model),
         combination.provider,
         combination.batch,
         combination.threads,
         settings.spin,
         settings.seconds / settings.rounds,
-        -(-settings.count // settings.rounds),
-        settings.photos,
+        -(-settings.min_runs // settings.rounds),
+        settings.images,
         seed=settings.seed + number,
     )
 
 
-def find_rates(measured: list[Measured], settings: Settings, take_turn: TakeTurn) -> Iterator[None]:
-    """Finds the highest rate of each combination that keeps the bound; yields after each.
+def find_rates(
+    results: Sequence[CombinationResult], settings: BenchmarkSettings, start_trial: StartTrial
+) -> Iterator[None]:
+    """Find the highest rate of each combination that meets the bound; yield after each.
 
     Args:
-        measured: With at least one turn each; changed in place.
-        settings: How.
-        take_turn: Takes a turn.
+        results: Combinations with at least one trial each; `server` is set in place.
+        settings: Settings of the benchmark.
+        start_trial: Function that runs a trial.
     """
-    for one in measured:
-        if one.error:
-            continue
-        trials: list[dict[str, float]] = []
-
-        def keeps(rate: float, one: Measured = one, trials: list[Any] = trials) -> bool:
-            base = make_turn(one.combination, settings, len(trials))
-            bound = settings.bound_ms / 1000
-            loaded = replace(base, rate=rate, count=P99_COUNT, seconds=settings.seconds)
-            values = take_turn(replace(loaded, bound_s=bound))["values_ns"]
-            p99_ms = float(np.percentile(values, 99)) / 1e6
-            # One that was given up has fewer values: too many of them were late.
-            kept = len(values) >= P99_COUNT and p99_ms <= settings.bound_ms
-            trials.append({"rate": rate, "p99_ms": p99_ms, "kept": kept})
-            return kept
-
-        rate = highest_rate(keeps, photos_a_second(one))
-        kept = [trial["p99_ms"] for trial in trials if trial["rate"] == rate]
-        one.server = {
-            "rate": rate,
-            "p99_ms": kept[0] if kept else None,
-            "bound_ms": settings.bound_ms,
-            "trials": trials,
-        }
-        yield
+    for result in results:
+        if not result.error:
+            result.server = _find_rate(result, settings, start_trial)
+            yield
 
 
-def photos_a_second(measured: Measured) -> float:
-    """Returns the photos of all timed runs, divided by the time that they took."""
-    spent = sum(sum(turn["values_ns"]) for turn in measured.turns) / 1e9
-    runs = sum(len(turn["values_ns"]) for turn in measured.turns)
-    return runs * measured.combination.batch / spent
+def _find_rate(
+    result: CombinationResult, settings: BenchmarkSettings, start_trial: StartTrial
+) -> dict[str, Any]:
+    attempts: list[dict[str, Any]] = []
+
+    def meets_bound(rate: float) -> bool:
+        trial = replace(
+            make_trial(result.combination, settings, len(attempts)),
+            rate=rate,
+            min_runs=MIN_P99_VALUES,
+            min_seconds=settings.seconds,
+            bound_s=settings.bound_ms / 1000,
+        )
+        values = start_trial(trial).values_ns
+        p99_ms = float(np.percentile(values, 99)) / 1e6
+        # A trial with fewer values stopped early because too many exceeded the bound.
+        kept = len(values) >= MIN_P99_VALUES and p99_ms <= settings.bound_ms
+        attempts.append({"rate": rate, "p99_ms": p99_ms, "kept": kept})
+        return kept
+
+    rate = find_highest_rate(meets_bound, result.compute_throughput())
+    p99_ms = next((attempt["p99_ms"] for attempt in attempts if attempt["rate"] == rate), None)
+    return {"rate": rate, "p99_ms": p99_ms, "bound_ms": settings.bound_ms, "trials": attempts}
 
 
-def to_row(measured: Measured) -> dict[str, Any]:
-    """Returns what was measured of a combination, raw values included, as JSON values.
-
-    Percentiles are of runs, `photos_per_second` with its interval from the rounds; `load_ms`,
-    `first_ms` and the rest are medians of the turns, `peak_mb` and `gpu_mb` the largest.
-    """
-    one = measured.combination
-    row: dict[str, Any] = {
-        "model": str(one.model),
-        "provider": one.provider,
-        "batch": one.batch,
-        "threads": one.threads,
-        "error": measured.error,
-    }
-    if measured.error:
-        return row
-    turns = measured.turns
-    rounds = [np.array(turn["values_ns"], dtype=np.int64) for turn in turns]
-    rates = [one.batch * len(values) / values.sum() * 1e9 for values in rounds]
-    draws = np.random.default_rng(0).choice(rates, (1000, len(rates))).mean(axis=1)
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return row | {
-        "active_provider": turns[0]["provider"],
-        "nodes": turns[0]["nodes"],
-        "digest": turns[0]["digest"],
-        "runs": sum(map(len, rounds)),
-        **{name: asdict(value) for name, value in percentiles(rounds).items()},
-        "photos_per_second": asdict(Percentile(photos_a_second(measured), float(low), float(high))),
-        **{name: _median(turns, name) for name in ("load_ms", "first_ms")},
-        "stages_ms": {
-            stage: float(np.median([turn["stages_ms"][stage] for turn in turns]))
-            for stage in turns[0]["stages_ms"]
-        },
-        "cpu_cores": sum(turn["cpu_s"] for turn in turns) / sum(turn["wall_s"] for turn in turns),
-        **{name: _largest(turns, name) for name in ("peak_mb", "gpu_mb")},
-        "server": measured.server or None,
-        "turns": turns,
-    }
-
-
-def start_turn(turn: Turn) -> dict[str, Any]:
-    """Takes a turn in a process of its own.
+def start_trial(trial: Trial) -> TrialResult:
+    """Run a trial in a new process.
 
     Raises:
-        ModelError: The file can't be used, or the process died.
-        ProviderError: The provider is not there or does not run the file.
+        ModelError: If the file cannot be used, or the process dies.
+        ProviderError: If the provider is not available or cannot run the file.
     """
-    command = [sys.executable, "-m", "boats_benchmark.trial", turn.to_json()]
-    result = subprocess.run(
+    command = [sys.executable, "-m", "boats_benchmark.trial", json.dumps(asdict(trial))]
+    process = subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
-    lines = result.stdout.splitlines()
-    if result.returncode or not lines:
-        last = next(reversed(result.stderr.splitlines()), f"exit code {result.returncode}")
-        raise ModelError(f"{turn.model}: its process ended before it was measured: {last}")
-    answer: dict[str, Any] = loads(lines[-1])
+    lines = process.stdout.splitlines()
+    if process.returncode or not lines:
+        errors = process.stderr.splitlines() or [f"exit code {process.returncode}"]
+        raise ModelError(f"{trial.model}: the process of the trial failed: {errors[-1]}")
+    answer: dict[str, Any] = json.loads(lines[-1])
     if "error" in answer:
         kind = ProviderError if answer["exit_code"] == ProviderError.exit_code else ModelError
         raise kind(answer["error"])
-    return answer
+    return TrialResult(**answer)
 
 
-def _median(turns: list[dict[str, Any]], name: str) -> float:
-    return float(np.median([turn[name] for turn in turns]))
-
-
-def _largest(turns: list[dict[str, Any]], name: str) -> float | None:
-    known = [float(turn[name]) for turn in turns if turn[name] is not None]
-    return max(known, default=None)
+def _max_or_none(values: Iterable[float | None]) -> float | None:
+    return max((float(value) for value in values if value is not None), default=None)

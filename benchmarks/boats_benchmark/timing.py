@@ -1,7 +1,8 @@
-"""The one way to measure of all benchmarks: in turns, and nothing is thrown away.
+"""Timing of callables in interleaved trials, with bootstrap intervals; no value is dropped.
 
-Machines drift and are shared. So callables take turns round by round in a shuffled order, a ratio
-of two of them is of medians over the same rounds, and its interval comes from drawing rounds again.
+Machines drift and are shared. Therefore tasks are timed round by round in a shuffled order, the
+ratio of two tasks is that of their medians over the same rounds, and its interval is a bootstrap
+over the rounds.
 """
 
 import random
@@ -13,197 +14,169 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Task = Callable[[], object]
 Clock = Callable[[], int]
-"""Tells the time in nanoseconds."""
+"""Function that returns the time in nanoseconds."""
 
-P99_COUNT = 1000
-"""A 99th percentile of fewer values is the luck of a few of them."""
+MIN_P99_VALUES = 1000
+"""Smallest number of values with a 99th percentile; MLPerf Inference requires as many queries."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How long to measure; both minimums are met.
+class TimingSettings:
+    """Length of a measurement; both minimums are met.
 
     Attributes:
-        warm_up: Calls of each task before the first that counts.
-        settle: Calls at the start of a turn that are not timed: they find caches as another task
-            left them, and cores that its threads still spin on. Alone a task meets neither.
-        turn: Calls of a task in a row that are timed.
-        min_count: Rounds, in which each task has one turn.
-        min_seconds: Of all rounds together.
-        seed: Of the order within the rounds.
+        warmup_calls: Untimed calls of each task before the first round.
+        untimed_calls: Untimed calls at the start of each trial, so that caches and threads reach
+            steady state.
+        timed_calls: Timed calls in a trial.
+        min_rounds: Smallest number of rounds; in a round each task has one trial.
+        min_seconds: Smallest duration of all rounds together.
+        seed: Seed for the order of the tasks.
+
+    Raises:
+        ValueError: If a value is too small.
     """
 
-    warm_up: int = 5
-    settle: int = 0
-    turn: int = 1
-    min_count: int = 50
+    warmup_calls: int = 5
+    untimed_calls: int = 0
+    timed_calls: int = 1
+    min_rounds: int = 50
     min_seconds: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.warm_up, self.settle, self.turn - 1, self.min_count - 1, self.min_seconds) < 0:
-            raise ValueError(f"{self}: needs one turn and one round at least, and nothing below 0")
+        counts = (self.warmup_calls, self.untimed_calls, self.timed_calls - 1, self.min_rounds - 1)
+        if min(*counts, self.min_seconds) < 0:
+            raise ValueError(f"{self}: expected at least one round of one timed call")
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How the median time of one task compares with that of another.
-
-    Attributes:
-        value: The quotient of the medians.
-        low: Where its 95% interval begins.
-        high: Where it ends.
-    """
+class Estimate:
+    """A value with its 95% interval, `low` to `high`."""
 
     value: float
     low: float
     high: float
 
-    def to_json(self) -> list[float]:
-        """Returns it as JSON values, in this order."""
+    def to_list(self) -> list[float]:
+        """Return value, low and high."""
         return [self.value, self.low, self.high]
 
+    def format(self, digits: int = 2) -> str:
+        """Return the value and its interval as text."""
+        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
-def measure(
-    tasks: Mapping[str, Callable[[], object]], plan: Plan, clock: Clock = time.perf_counter_ns
+
+def time_interleaved(
+    tasks: Mapping[str, Task], settings: TimingSettings, clock: Clock = time.perf_counter_ns
 ) -> dict[str, NDArray[np.int64]]:
-    """Gives every task one turn a round, in an order shuffled anew.
+    """Time tasks in interleaved trials, in an order that is shuffled for each round.
 
     Args:
-        tasks: What to time, by name.
-        plan: How long.
-        clock: Tells the time.
+        tasks: Functions to time, by name.
+        settings: Length of the measurement.
+        clock: Clock to read.
 
     Returns:
-        The duration of each call in nanoseconds, `(rounds, turn)`, in the order of the calls.
+        Durations of the calls in nanoseconds, (rounds, timed_calls) int64, by name.
     """
-    shuffle = random.Random(plan.seed).shuffle  # noqa: S311
+    shuffle = random.Random(settings.seed).shuffle  # noqa: S311
     order = list(tasks)
-    values: dict[str, list[int]] = {name: [] for name in tasks}
-    for _ in range(plan.warm_up):
+    durations: dict[str, list[int]] = {name: [] for name in tasks}
+    for _ in range(settings.warmup_calls):
         for name in order:
             tasks[name]()
-    began = clock()
+    begin = clock()
     rounds = 0
-    while rounds < plan.min_count or clock() - began < plan.min_seconds * 1e9:
+    while rounds < settings.min_rounds or clock() - begin < settings.min_seconds * 1e9:
         shuffle(order)
         for name in order:
             task = tasks[name]
-            for _ in range(plan.settle):
+            for _ in range(settings.untimed_calls):
                 task()
-            for _ in range(plan.turn):
-                started = clock()
+            for _ in range(settings.timed_calls):
+                start = clock()
                 task()
-                values[name].append(clock() - started)
+                durations[name].append(clock() - start)
         rounds += 1
     return {
-        name: np.array(durations, dtype=np.int64).reshape(rounds, plan.turn)
-        for name, durations in values.items()
+        name: np.array(values, dtype=np.int64).reshape(rounds, settings.timed_calls)
+        for name, values in durations.items()
     }
 
 
-def summarise(values: NDArray[np.int64]) -> dict[str, Any]:
-    """Returns `count`, `p50_ms`, `p90_ms`, from 1,000 values on `p99_ms`, and all `values_ns`."""
-    shares = (50, 90, 99) if values.size >= P99_COUNT else (50, 90)
-    percentiles = {f"p{share}_ms": float(np.percentile(values, share)) / 1e6 for share in shares}
+def summarize(values: NDArray[np.int64]) -> dict[str, Any]:
+    """Return `count`, `p50_ms`, `p90_ms`, `p99_ms` of at least 1,000 values, and `values_ns`."""
+    percentiles = {
+        f"p{rank}_ms": float(np.percentile(values, rank)) / 1e6 for rank in _get_ranks(values.size)
+    }
     return {"count": values.size, **percentiles, "values_ns": values.tolist()}
 
 
-def median_ratio(
+def estimate_ratio(
     values: NDArray[np.int64], base: NDArray[np.int64], draws: int = 2000, seed: int = 0
-) -> Ratio:
-    """Divides the median of `values` by that of `base`, timed in the same rounds.
+) -> Estimate:
+    """Divide the median of `values` by that of `base`, timed in the same rounds.
 
-    The interval is the percentile bootstrap (Efron 1979), which draws whole rounds: what slows one
-    task down slows down the other beside it. Of several starts of the process, which differ more
-    than rounds do, it draws starts first and then rounds within each (Davison and Hinkley 1997,
+    The interval is a percentile bootstrap (Efron 1979) over whole rounds, as a slow phase of the
+    machine affects both tasks of a round. With several starts of the process, which differ more
+    than rounds do, it draws first starts and then rounds within each (Davison and Hinkley 1997,
     section 3.8).
 
     Args:
-        values: `(rounds, turn)`, in nanoseconds, as `measure` returns them, or
-            `(starts, rounds, turn)`.
-        base: The same of what it is compared with.
-        draws: How many times as many rounds are drawn.
-        seed: Of the draws.
+        values: (rounds, calls) or (starts, rounds, calls) int64, nanoseconds.
+        base: Values of the other task, with as many starts and rounds.
+        draws: Number of bootstrap samples.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: If the numbers of starts or rounds differ.
     """
-    values, base = (one[np.newaxis] if one.ndim == 2 else one for one in (values, base))
+    values, base = (array[np.newaxis] if array.ndim == 2 else array for array in (values, base))
     starts, rounds = values.shape[:2]
     if base.shape[:2] != (starts, rounds):
-        raise ValueError(f"{values.shape} and {base.shape} values are not of the same rounds")
+        raise ValueError(f"shapes {values.shape} and {base.shape}: expected the same rounds")
     rng = np.random.default_rng(seed)
     ratios = np.empty(draws)
     for draw in range(draws):
-        chosen = rng.integers(0, starts, (starts, 1))
-        drawn = rng.integers(0, rounds, (starts, rounds))
-        ratios[draw] = np.median(values[chosen, drawn]) / np.median(base[chosen, drawn])
+        start_indices = rng.integers(0, starts, (starts, 1))
+        round_indices = rng.integers(0, rounds, (starts, rounds))
+        numerator, denominator = (array[start_indices, round_indices] for array in (values, base))
+        ratios[draw] = np.median(numerator) / np.median(denominator)
     low, high = np.percentile(ratios, (2.5, 97.5))
-    return Ratio(float(np.median(values) / np.median(base)), float(low), float(high))
+    return Estimate(float(np.median(values) / np.median(base)), float(low), float(high))
 
 
-@dataclass(frozen=True)
-class Percentile:
-    """A percentile of times in milliseconds, and its 95 % interval."""
+def estimate_percentiles(
+    trials: Sequence[NDArray[np.int64]], draws: int = 1000, seed: int = 0
+) -> dict[str, Estimate]:
+    """Return `p50_ms`, `p90_ms` and, of at least 1,000 values, `p99_ms`.
 
-    value: float
-    low: float
-    high: float
-
-
-def percentiles(
-    rounds: Sequence[NDArray[np.int64]], draws: int = 1000, seed: int = 0
-) -> dict[str, Percentile]:
-    """Returns p50, p90 and, from `P99_COUNT` values on, p99 of times taken in several rounds.
-
-    The interval is a bootstrap in two stages (Davison and Hinkley 1997, section 3.8): first rounds
-    are drawn, then times within them, so that what differs from one start to the next counts.
+    The interval is a two-stage bootstrap (Davison and Hinkley 1997, section 3.8) over trials and
+    over the values within a trial, so that it includes the differences between processes.
 
     Args:
-        rounds: Times of each round in nanoseconds, in the order they were taken.
-        draws: How often rounds and times are drawn anew.
-        seed: Of the draws.
+        trials: Durations of each trial, (N,) int64, nanoseconds.
+        draws: Number of bootstrap samples.
+        seed: Seed of the bootstrap.
     """
-    pooled = np.concatenate(rounds)
-    shares = (50, 90, 99) if pooled.size >= P99_COUNT else (50, 90)
+    pooled = np.concatenate(trials)
+    ranks = _get_ranks(pooled.size)
     rng = np.random.default_rng(seed)
-    drawn = np.empty((draws, len(shares)))
+    samples = np.empty((draws, len(ranks)))
     for draw in range(draws):
-        chosen = rng.integers(0, len(rounds), len(rounds))
-        sample = [rng.choice(rounds[index], rounds[index].size) for index in chosen]
-        drawn[draw] = np.percentile(np.concatenate(sample), shares)
-    values = np.percentile(pooled, shares) / 1e6
-    lows, highs = np.percentile(drawn, (2.5, 97.5), axis=0) / 1e6
+        indices = rng.integers(0, len(trials), len(trials))
+        sample = [rng.choice(trials[index], trials[index].size) for index in indices]
+        samples[draw] = np.percentile(np.concatenate(sample), ranks)
+    values = np.percentile(pooled, ranks) / 1e6
+    lows, highs = np.percentile(samples, (2.5, 97.5), axis=0) / 1e6
     return {
-        f"p{share}_ms": Percentile(float(value), float(low), float(high))
-        for share, value, low, high in zip(shares, values, lows, highs, strict=True)
+        f"p{rank}_ms": Estimate(float(value), float(low), float(high))
+        for rank, value, low, high in zip(ranks, values, lows, highs, strict=True)
     }
 
 
-def time_runs(
-    run: Callable[[], object],
-    plan: Plan,
-    synchronise: Callable[[], object] = lambda: None,
-    clock: Clock = time.perf_counter_ns,
-) -> NDArray[np.int64]:
-    """Times a task by itself, over and over; the warm-up does not count.
-
-    Args:
-        run: What to time.
-        plan: How long; its turns and seed don't matter here.
-        synchronise: Waits for what the run has only begun, as on a GPU; before the clock stops.
-        clock: Tells the time.
-
-    Returns:
-        The duration of each run in nanoseconds, none left out.
-    """
-    for _ in range(plan.warm_up):
-        run()
-    synchronise()
-    values: list[int] = []
-    began = clock()
-    while len(values) < plan.min_count or clock() - began < plan.min_seconds * 1e9:
-        started = clock()
-        run()
-        synchronise()
-        values.append(clock() - started)
-    return np.array(values, dtype=np.int64)
+def _get_ranks(count: int) -> tuple[int, ...]:
+    return (50, 90, 99) if count >= MIN_P99_VALUES else (50, 90)

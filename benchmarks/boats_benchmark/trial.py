@@ -1,9 +1,9 @@
-"""One turn of a benchmark, in a process of its own: load a file, warm up, time it, say so.
+"""One trial of a benchmark in a process of its own: load a file, warm up, and time it.
 
     python -m boats_benchmark.trial '{"model": "boats.onnx", ...}'
 
-A process of its own makes load time, first run and peak of memory those of a fresh start, and
-leaves no session behind whose threads disturb the next one.
+A new process has the load time, first run and peak memory of a fresh start, and the threads of
+another session cannot disturb it. It prints the result as one line of JSON.
 """
 
 import io
@@ -12,44 +12,42 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from boats_benchmark.load import Load, serve
-from boats_benchmark.timing import Plan, time_runs
+from boats_benchmark.timing import TimingSettings, time_interleaved
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import BoatsError
 from boats_runtime.preprocessing import decode
 
 STAGES = ("decode", "preprocess", "inference", "post")
 
-STAGE_PHOTOS = 20
-"""Photos whose stages are timed apart."""
+STAGE_IMAGES = 20
+"""Number of images whose stages are timed separately."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What to measure, and how long.
+class Trial:
+    """Settings of a trial.
 
     Attributes:
-        model: The file.
-        provider: The provider's name.
-        batch: Photos at once.
-        threads: That work on a run; None for all that are granted.
-        spin: Whether they spin while they wait.
-        seconds: To measure at least.
-        count: Runs to measure at least.
-        photos: Files to classify; where there are none, one is drawn.
-        rate: Photos a second that arrive, for the Server scenario; 0 for one run after the other.
-        bound_s: Of the 99th percentile there; a trial that can't keep it any more is given up.
-        seed: Of the arrivals.
+        model: Path of the exported file.
+        provider: Name of the provider.
+        batch: Batch size.
+        threads: Number of threads; None for all available CPUs.
+        spin: Whether idle threads spin.
+        min_seconds: Smallest duration of the timed runs.
+        min_runs: Smallest number of timed runs.
+        images: Paths of the images to classify; empty for a synthetic one.
+        rate: Images per second of the server scenario; 0 for one run after another.
+        bound_s: Bound on the 99th percentile in the server scenario, in seconds.
+        seed: Seed for the arrival times.
     """
 
     model: str
@@ -57,98 +55,124 @@ class Turn:
     batch: int
     threads: int | None
     spin: bool
-    seconds: float
-    count: int
-    photos: tuple[str, ...] = ()
+    min_seconds: float
+    min_runs: int
+    images: tuple[str, ...] = ()
     rate: float = 0.0
     bound_s: float = 1e9
     seed: int = 0
 
-    def to_json(self) -> str:
-        """Returns the argument for the process."""
-        return json.dumps(asdict(self))
 
+@dataclass(frozen=True)
+class TrialResult:
+    """Measurements of a trial.
 
-def take_turn(turn: Turn) -> dict[str, Any]:
-    """Measures, in this process.
-
-    Returns:
-        `load_ms`, `first_ms`, `values_ns` (of each run, or each photo's latency under load),
-        `stages_ms`, `cpu_s` and `wall_s` of the timed runs, `peak_mb`, `gpu_mb`, `provider`,
-        `nodes`, `digest`.
+    Attributes:
+        load_ms: Time to open the file.
+        first_ms: Duration of the first run.
+        cpu_s: CPU time of the timed runs.
+        wall_s: Elapsed time of the timed runs.
+        values_ns: Duration of each run, or latency of each image in the server scenario.
+        stages_ms: Median duration of each of the `STAGES` for one image.
+        peak_mb: Peak memory of the process in 10^6 bytes; None if unknown.
+        gpu_mb: Used memory of the GPU in 10^6 bytes; None on the CPU or if unknown.
+        provider: Provider that ran the model.
+        nodes: Number of nodes by ONNX Runtime's provider name.
+        digest: Digest of the file.
     """
-    started = time.perf_counter()
-    classifier = Classifier(turn.model, turn.provider, threads=turn.threads, spin=turn.spin)
-    loaded = time.perf_counter()
-    contents = [Path(name).read_bytes() for name in turn.photos] or [draw_photo(classifier)]
+
+    load_ms: float
+    first_ms: float
+    cpu_s: float
+    wall_s: float
+    values_ns: list[int]
+    stages_ms: dict[str, float]
+    peak_mb: float | None
+    gpu_mb: float | None
+    provider: str
+    nodes: dict[str, int]
+    digest: str
+
+
+def run_trial(trial: Trial) -> TrialResult:
+    """Run a trial in this process.
+
+    Raises:
+        BoatsError: If the file, the provider or an image cannot be used.
+    """
+    start = time.perf_counter()
+    classifier = Classifier(trial.model, trial.provider, threads=trial.threads, spin=trial.spin)
+    load_s = time.perf_counter() - start
+    contents = [Path(name).read_bytes() for name in trial.images] or [draw_image(classifier)]
     pixels = [classifier.prepare(content) for content in contents]
-    batch = np.stack([pixels[index % len(pixels)] for index in range(turn.batch)])
-    before_first = time.perf_counter()
+    batch = np.stack([pixels[index % len(pixels)] for index in range(trial.batch)])
+    start = time.perf_counter()
     classifier.run(batch)
-    first = time.perf_counter()
-    cpu, wall = time.process_time(), time.perf_counter()
-    values = _time(classifier, batch, turn)
-    return {
-        "load_ms": (loaded - started) * 1000,
-        "first_ms": (first - before_first) * 1000,
-        "cpu_s": time.process_time() - cpu,
-        "wall_s": time.perf_counter() - wall,
-        "values_ns": values.tolist(),
-        "stages_ms": time_stages(classifier, contents),
-        "peak_mb": peak_mb(),
-        "gpu_mb": gpu_mb() if classifier.provider != "cpu" else None,
-        "provider": classifier.provider,
-        "nodes": dict(classifier.nodes),
-        "digest": classifier.metadata.digest,
-    }
+    first_s = time.perf_counter() - start
+    cpu_start, start = time.process_time(), time.perf_counter()
+    values = _time_runs(classifier, batch, trial)
+    cpu_s, wall_s = time.process_time() - cpu_start, time.perf_counter() - start
+    return TrialResult(
+        load_s * 1000,
+        first_s * 1000,
+        cpu_s,
+        wall_s,
+        values.tolist(),
+        time_stages(classifier, contents),
+        read_peak_mb(),
+        None if classifier.provider == "cpu" else read_gpu_mb(),
+        classifier.provider,
+        dict(classifier.nodes),
+        classifier.metadata.digest,
+    )
 
 
-def _time(classifier: Classifier, batch: NDArray[np.uint8], turn: Turn) -> NDArray[np.int64]:
-    plan = Plan(warm_up=3, min_count=turn.count, min_seconds=turn.seconds)
-    if not turn.rate:
-        # `run` returns arrays in the CPU's memory: whatever the provider, it is finished then.
-        return time_runs(lambda: classifier.run(batch), plan)
-    for size in range(1, turn.batch + 1):
+def _time_runs(classifier: Classifier, batch: NDArray[np.uint8], trial: Trial) -> NDArray[np.int64]:
+    if not trial.rate:
+        settings = TimingSettings(
+            warmup_calls=3, min_rounds=trial.min_runs, min_seconds=trial.min_seconds
+        )
+        # A run on a GPU has finished when it returns: its outputs are in CPU memory.
+        return time_interleaved({"run": lambda: classifier.run(batch)}, settings)["run"].ravel()
+    for size in range(1, trial.batch + 1):
         classifier.run(batch[:size])
-    count = max(turn.count, int(turn.rate * turn.seconds))
-    load = Load(turn.rate, count, turn.batch, turn.seed, turn.bound_s)
+    count = max(trial.min_runs, int(trial.rate * trial.min_seconds))
+    load = Load(trial.rate, count, trial.batch, trial.seed, trial.bound_s)
     return serve(lambda size: classifier.run(batch[:size]), load)
 
 
 def time_stages(classifier: Classifier, contents: list[bytes]) -> dict[str, float]:
-    """Returns the median time of each of `STAGES` for one photo, in milliseconds."""
-    times: list[list[float]] = []
-    for index in range(STAGE_PHOTOS):
+    """Return the median duration of each of the `STAGES` for one image, in milliseconds."""
+    durations: list[list[float]] = []
+    for index in range(STAGE_IMAGES):
         content = contents[index % len(contents)]
-        started = time.perf_counter()
+        moments = [time.perf_counter()]
         image = decode(content)
-        decoded = time.perf_counter()
+        moments.append(time.perf_counter())
         pixels = classifier.metadata.preprocessing.apply(image)[np.newaxis]
-        ready = time.perf_counter()
+        moments.append(time.perf_counter())
         probabilities, labels = classifier.run(pixels)
-        ran = time.perf_counter()
+        moments.append(time.perf_counter())
         classifier.rank(probabilities, labels, 0.0)
-        done = time.perf_counter()
-        moments = (started, decoded, ready, ran, done)
-        times.append([1000 * (b - a) for a, b in pairwise(moments)])
-    medians = np.median(np.array(times), axis=0)
-    return dict(zip(STAGES, medians.tolist(), strict=True))
+        moments.append(time.perf_counter())
+        durations.append([1000 * (end - start) for start, end in pairwise(moments)])
+    return dict(zip(STAGES, np.median(durations, axis=0).tolist(), strict=True))
 
 
-def draw_photo(classifier: Classifier) -> bytes:
-    """Draws a JPEG of the network's own size: noise over a gradient, as large as a real one."""
+def draw_image(classifier: Classifier) -> bytes:
+    """Return a JPEG of the model's input size: noise on a gradient, like a real image."""
     size = classifier.metadata.preprocessing
     rng = np.random.default_rng(0)
-    ramp = np.linspace(40, 200, size.width)[np.newaxis, :, np.newaxis]
+    gradient = np.linspace(40, 200, size.width)[np.newaxis, :, np.newaxis]
     noise = rng.normal(0, 8, (size.height, size.width, 3))
-    image = Image.fromarray((ramp + noise).clip(0, 255).astype(np.uint8))
+    image = Image.fromarray((gradient + noise).clip(0, 255).astype(np.uint8))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 
-def peak_mb(status: Path = Path("/proc/self/status")) -> float | None:
-    """Returns the largest memory this process has had, in 10^6 bytes; None where nobody says."""
+def read_peak_mb(status: Path = Path("/proc/self/status")) -> float | None:
+    """Return the peak memory of this process in 10^6 bytes; None on other systems than Linux."""
     try:
         lines = status.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -157,27 +181,21 @@ def peak_mb(status: Path = Path("/proc/self/status")) -> float | None:
     return peaks[0] if peaks else None
 
 
-def gpu_mb(
-    run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run,
-) -> float | None:
-    """Returns the GPU's memory in use, as NVIDIA's own tool has it; None without it.
-
-    Args:
-        run: Starts a process.
-    """
+def read_gpu_mb() -> float | None:
+    """Return the used memory of the first GPU in 10^6 bytes; None without `nvidia-smi`."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
     command = [tool, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    result = run(command, capture_output=True, text=True, check=False)
-    first = next(iter(result.stdout.splitlines()), "")
-    return float(first) * 1024**2 / 1e6 if first.strip().isdecimal() else None
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    mebibytes = next(iter(result.stdout.splitlines()), "").strip()
+    return float(mebibytes) * 1024**2 / 1e6 if mebibytes.isdecimal() else None
 
 
 def main() -> None:
-    """Takes the turn that the argument tells, and prints what came of it as a line of JSON."""
+    """Run the trial given as a JSON argument and print its result, or its error, as JSON."""
     try:
-        answer = take_turn(Turn(**json.loads(sys.argv[1])))
+        answer = asdict(run_trial(Trial(**json.loads(sys.argv[1]))))
     except BoatsError as error:
         answer = {"error": str(error), "exit_code": error.exit_code}
     print(json.dumps(answer))

@@ -1,9 +1,9 @@
-"""Whether two runs of the benchmarks agree: each ratio of one beside the same of the other.
+"""Compare two runs of the benchmarks: each ratio of one run with the same ratio of the other.
 
-    python benchmarks/agree.py benchmarks/results OTHER
+    python benchmarks/suite/compare_runs.py benchmarks/results OTHER
 
-Both are folders of JSON, as the scripts write it. Two ratios agree if their 95% intervals overlap.
-Prints a line for each ratio, and exits with 5 if some don't agree.
+Both are folders of JSON written by the scripts. Two ratios agree if their 95% intervals overlap.
+Prints a line for each ratio, and exits with 5 if some do not agree.
 """
 
 import argparse
@@ -13,55 +13,58 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from suite.harness import MISSED, tell
+from boats_benchmark.timing import Estimate
+from boats_runtime.errors import CheckError
 
 
 def main() -> None:
-    """Compares, and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Compare two folders of results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     options = parser.parse_args()
-    first, second = (dict(read(folder)) for folder in (options.first, options.second))
+    first, second = (dict(read_ratios(folder)) for folder in (options.first, options.second))
     shared = [name for name in first if name in second]
     if not shared:
-        parser.error(f"{options.first}, {options.second}: have no ratio in common")
-    apart = [name for name in shared if not agree(first[name], second[name])]
+        parser.error(f"{options.first}, {options.second}: no ratio in common")
+    different = [name for name in shared if not overlap(first[name], second[name])]
     for name in shared:
-        verdict = "APART" if name in apart else "agree"
-        print(f"{verdict}  {name}: {tell(first[name], 3)} and {tell(second[name], 3)}")
-    print(f"{len(shared) - len(apart)} of {len(shared)} ratios agree")
-    sys.exit(MISSED if apart else 0)
+        verdict = "APART" if name in different else "agree"
+        print(f"{verdict}  {name}: {first[name].format(3)} and {second[name].format(3)}")
+    print(f"{len(shared) - len(different)} of {len(shared)} ratios agree")
+    sys.exit(CheckError.exit_code if different else 0)
 
 
-def read(folder: Path) -> Iterator[tuple[str, list[float]]]:
-    """Yields the names and the values of all ratios in a folder's results."""
+def read_ratios(folder: Path) -> Iterator[tuple[str, Estimate]]:
+    """Yield the name and value of each ratio in a folder of results."""
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         del content["circumstances"]
-        yield from find(content, path.stem)
+        yield from find_ratios(content, path.stem)
 
 
-def find(content: Any, name: str) -> Iterator[tuple[str, list[float]]]:
-    """Yields the ratios in a JSON value: a value and its interval, as a list or by their names."""
+def find_ratios(content: Any, name: str) -> Iterator[tuple[str, Estimate]]:
+    """Yield the ratios in a JSON value: `[value, low, high]`, or an object with these keys."""
     if isinstance(content, dict):
         if content.keys() == {"value", "low", "high"}:
-            yield name, [content["value"], content["low"], content["high"]]
+            yield name, Estimate(**content)
             return
         for key, value in content.items():
             if key != "values_ns":
-                yield from find(value, f"{name}, {key}")
+                yield from find_ratios(value, f"{name}, {key}")
     elif isinstance(content, list):
         if len(content) == 3 and all(isinstance(value, float) for value in content):
-            yield name, content
+            yield name, Estimate(*content)
             return
         for number, value in enumerate(content):
-            yield from find(value, f"{name} {number}")
+            yield from find_ratios(value, f"{name} {number}")
 
 
-def agree(first: list[float], second: list[float]) -> bool:
-    """Tells whether two intervals overlap."""
-    return first[1] <= second[2] and second[1] <= first[2]
+def overlap(first: Estimate, second: Estimate) -> bool:
+    """Return whether two intervals overlap."""
+    return first.low <= second.high and second.low <= first.high
 
 
 if __name__ == "__main__":

@@ -1,57 +1,69 @@
-"""What every script does around its measurement: options, circumstances, table, JSON, exit code."""
+"""Frame of the measurement scripts: options, environment, table, JSON and exit code."""
 
 import argparse
+import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from boats_benchmark.environment import Environment, report
+from boats_benchmark.environment import Environment
+from boats_benchmark.report import write_json
+from boats_runtime.errors import CheckError
 
 RESULTS = Path("benchmarks/results")
 
-MISSED = 5
-"""The exit code after a missed target: a check refused."""
-
 
 @dataclass(frozen=True)
-class Result:
-    """What a script found.
+class ScriptResult:
+    """Result of a script.
 
     Attributes:
-        table: In Markdown.
-        values: Raw values and what follows from them, JSON values by name.
-        missed: The targets that were missed, in words.
+        table: Markdown.
+        values: Raw values and estimates, JSON values by name.
+        missed_targets: A line for each target that was missed.
     """
 
     table: str
     values: dict[str, Any]
-    missed: list[str] = field(default_factory=list)
+    missed_targets: list[str] = field(default_factory=list)
 
 
-def tell(ratio: Sequence[float], digits: int = 2) -> str:
-    """Returns a ratio's value and its interval in words."""
-    return "{:.{n}f} ({:.{n}f} to {:.{n}f})".format(*ratio, n=digits)
+def run_script(measure: Callable[..., ScriptResult]) -> NoReturn:
+    """Run a measurement as a script: print the table, write the raw values, and exit.
 
-
-def run_script(
-    parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], Result]
-) -> None:
-    """Measures, prints the table, writes the raw values, and exits with `MISSED` if need be.
+    The parameters of the function are the options of the script, such as `--torch-rounds` for
+    `torch_rounds: int = 3`; `--output` is added. The exit code is 5 if a target was missed.
 
     Args:
-        parser: With the script's own options.
-        measure: Takes the options.
+        measure: Function that measures; a parameter without a default is a required option.
     """
-    name = Path(sys.argv[0]).stem
-    parser.add_argument("--output", type=Path, default=RESULTS / f"{name}.json")
-    options = parser.parse_args()
-    circumstances = Environment()
-    result = measure(options)
-    report(options.output, {"table": result.table, **result.values}, circumstances)
+    parser = argparse.ArgumentParser(
+        description=sys.modules[measure.__module__].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, parameter in inspect.signature(measure).parameters.items():
+        required = parameter.default is parameter.empty
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=parameter.annotation,
+            required=required,
+            default=None if required else parameter.default,
+        )
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{Path(sys.argv[0]).stem}.json")
+    options = vars(parser.parse_args())
+    output = options.pop("output")
+    environment = Environment()
+    result = measure(**options)
+    # Recorded results have the key `circumstances`.
+    record = environment.to_json()
+    write_json(output, {"table": result.table, **result.values, "circumstances": record})
     print(result.table)
-    print(f"raw values: {options.output}", file=sys.stderr)
-    for line in result.missed:
-        print(f"target missed: {line}", file=sys.stderr)
-    sys.exit(MISSED if result.missed else 0)
+    for line in (
+        *(f"warning: {warning}" for warning in record["warnings"]),
+        f"raw values: {output}",
+        *(f"target missed: {target}" for target in result.missed_targets),
+    ):
+        print(line, file=sys.stderr)
+    sys.exit(CheckError.exit_code if result.missed_targets else 0)

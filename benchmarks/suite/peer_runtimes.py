@@ -1,9 +1,9 @@
-"""One start of what `peers.py` compares: opens every side, times them in turns, prints JSON.
+"""One start of `peers.py`: open every backend, time them in interleaved trials, print JSON.
 
-    python benchmarks/sides.py FOLDER --backbone resnet50 --rounds 6 --seed 0
+    python -m suite.peer_runtimes FOLDER --backbone resnet50 --rounds 6 --seed 0
 
-FOLDER holds what `write_files` wrote. A process of its own: where memory lies, and so how long a
-run takes, differs from start to start, and several of them show by how much.
+FOLDER contains the result of `write_files`. The memory layout differs between processes and changes
+the latency, so `peers.py` starts several.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import compose, helper, numpy_helper
 
-from boats_benchmark.timing import Plan, measure
+from boats_benchmark.timing import Task, TimingSettings, time_interleaved
 from boats_export.opset import IR_VERSION, OPSET
 from boats_runtime.classifier import FEATURES, INPUT, Classifier
 from boats_runtime.cpu import granted_cpus
@@ -30,155 +30,157 @@ from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
 from suite.synthetic_models import (
     PREPROCESSING,
+    copy_model,
     count_features,
-    draw_photos,
-    make_file,
-    make_networks,
+    draw_images,
+    load_networks,
     make_pixels,
+    write_model,
 )
-from svm_graph import CLASSES, convert_by_skl2onnx, fit
+from suite.synthetic_svm import CLASSES, convert_by_skl2onnx, fit_calibrated_svms
 
 EAGER = "PyTorch eager fp32"
 INT8, FP32 = "boats int8", "boats fp32"
 OPENVINO_INT8 = "OpenVINO int8"
-WHOLE, ULTRALYTICS = "boats fp32, from a file", "Ultralytics fp32, from a file"
-
-Task = Callable[[], object]
+FP32_FILE, ULTRALYTICS = "boats fp32, from a file", "Ultralytics fp32, from a file"
 
 
 def write_files(backbone: str, folder: Path) -> None:
-    """Writes the files that the sides open: networks with an SVM, and a photo."""
-    networks = make_networks(backbone)
+    """Write the files that the backends open: networks with an SVM, and an image."""
+    networks = load_networks(backbone)
     network = networks["fp32"]
-    for name in ("fp32", "int8"):
-        make_file(networks[name], folder / f"{name}.onnx")
+    for precision in ("fp32", "int8"):
+        write_model(networks[precision], folder / f"{precision}.onnx")
     onnx.save(network, folder / "network.onnx")
     onnx.save(add_stock_svm(network), folder / "stock.onnx")
     onnx.save(to_ultralytics(network), folder / "ultralytics.onnx")
-    draw_photos(folder / "drawn", 1)[0].rename(folder / "photo.jpg")
+    draw_images(folder / "images", 1)[0].rename(folder / "image.jpg")
 
 
 def add_stock_svm(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Adds an SVM as skl2onnx converts it by itself."""
-    whole = onnx.ModelProto()
-    whole.CopyFrom(network)
+    """Add an SVM converted by skl2onnx's own converters to a network."""
     width = count_features(network)
-    head = onnx.load_model_from_string(convert_by_skl2onnx(fit(width)[0], width))
-    known = {one.domain for one in whole.opset_import}
-    whole.opset_import.extend(one for one in head.opset_import if one.domain not in known)
-    whole.ir_version = head.ir_version
-    head = compose.add_prefix(head, "stock/")
+    _, stock = fit_calibrated_svms(width)
+    svm = convert_by_skl2onnx(stock, width)
+    model = copy_model(network)
+    domains = {opset.domain for opset in model.opset_import}
+    model.opset_import.extend(opset for opset in svm.opset_import if opset.domain not in domains)
+    model.ir_version = svm.ir_version
     merged: onnx.ModelProto = compose.merge_models(
-        whole, head, io_map=[(FEATURES, f"stock/{FEATURES}")]
+        model, compose.add_prefix(svm, "stock/"), io_map=[(FEATURES, f"stock/{FEATURES}")]
     )
     return merged
 
 
 def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Makes the network one that Ultralytics takes: levels of 0 to 1 in, probabilities out.
+    """Return the network with the interface of Ultralytics: input in [0, 1], probabilities.
 
-    Its head is one linear layer, which costs less than an SVM.
+    The classifier is one linear layer, which is faster than an SVM.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(network)
-    graph = model.graph
-    width = count_features(network)
-    *_, subtract, _ = graph.node[:4]
+    graph = copy_model(network).graph
+    _, _, subtract, divide = graph.node[:4]
     subtract.input[0] = "images"
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for name in (subtract.input[1], graph.node[3].input[1]):
-        levels = numpy_helper.to_array(constants[name]) / np.float32(255)
-        constants[name].CopyFrom(numpy_helper.from_array(levels, name))
-    head = numpy_helper.from_array(np.zeros((width, CLASSES), np.float32), "head")
-    nodes = [
-        *graph.node[2:],
-        helper.make_node("MatMul", [FEATURES, head.name], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["output0"], axis=1),
-    ]
+    for name in (subtract.input[1], divide.input[1]):
+        scaled = numpy_helper.to_array(constants[name]) / np.float32(255)
+        constants[name].CopyFrom(numpy_helper.from_array(scaled, name))
+    weights = np.zeros((count_features(network), CLASSES), np.float32)
+    layer = numpy_helper.from_array(weights, "weights")
     shape = (1, 3, PREPROCESSING.height, PREPROCESSING.width)
-    whole = helper.make_graph(
-        nodes,
+    classifier = helper.make_graph(
+        [
+            *graph.node[2:],
+            helper.make_node("MatMul", [FEATURES, layer.name], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["output0"], axis=1),
+        ],
         "ultralytics",
         [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, CLASSES))],
-        [*graph.initializer, head],
+        [*graph.initializer, layer],
     )
-    made = helper.make_model(whole, opset_imports=[helper.make_opsetid("", OPSET)])
-    made.ir_version = IR_VERSION
-    names = {number: f"class {number:02}" for number in range(CLASSES)}
-    told = {"task": "classify", "stride": 1, "batch": 1, "imgsz": list(shape[2:]), "names": names}
-    helper.set_model_props(made, {key: str(value) for key, value in told.items()})
-    return made
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(classifier, opset_imports=[opset], ir_version=IR_VERSION)
+    metadata = {
+        "task": "classify",
+        "stride": "1",
+        "batch": "1",
+        "imgsz": str(list(shape[2:])),
+        "names": str({index: f"class {index:02}" for index in range(CLASSES)}),
+    }
+    helper.set_model_props(model, metadata)
+    return model
 
 
-def open_sides(folder: Path, backbone: str) -> tuple[dict[str, Task], list[str]]:
-    """Opens all sides, and says which are missing."""
+def open_backends(folder: Path, backbone: str) -> tuple[dict[str, Task], list[str]]:
+    """Open all backends, and return a message for each one that is not installed."""
     pixels = make_pixels()
-    tasks: dict[str, Task] = {}
-    for name, precision in ((FP32, "fp32"), (INT8, "int8")):
-        classifier = Classifier(folder / f"{precision}.onnx", "cpu", spin=True)
-        tasks[name] = partial(classifier.run, pixels)
-        if name == FP32:
-            tasks[WHOLE] = partial(classifier.predict, folder / "photo.jpg")
+    fp32, int8 = (
+        Classifier(folder / f"{precision}.onnx", "cpu", spin=True) for precision in ("fp32", "int8")
+    )
+    tasks: dict[str, Task] = {
+        FP32: partial(fp32.run, pixels),
+        FP32_FILE: partial(fp32.predict, folder / "image.jpg"),
+        INT8: partial(int8.run, pixels),
+    }
     tasks |= open_stock(folder, pixels)
     tasks |= open_torch(backbone, pixels)
     missing: list[str] = []
-    for name, opener in (
+    for name, open_peer in (
         ("OpenVINO", partial(open_openvino, folder, pixels)),
         ("Ultralytics", partial(open_ultralytics, folder)),
     ):
         try:
-            tasks |= opener()
+            tasks |= open_peer()
         except ImportError:
-            missing.append(f"{name} is not installed: requirements/bench.txt has it")
-    torch.set_num_threads(granted_cpus())
+            missing.append(f"{name} is not installed, see requirements/bench.txt")
+    torch.set_num_threads(granted_cpus())  # Ultralytics changes it
     return tasks, missing
 
 
 def open_stock(folder: Path, pixels: NDArray[np.uint8]) -> dict[str, Task]:
-    """Opens the float32 network with the SVM of skl2onnx, and of scikit-learn."""
+    """Open the float32 network with the SVM of skl2onnx, and with that of scikit-learn."""
     stock, network = (
         open_session((folder / name).read_bytes(), "cpu", Threads(spin=True)).session
         for name in ("stock.onnx", "network.onnx")
     )
-    _, estimator = fit(network.get_outputs()[0].shape[1])
+    _, estimator = fit_calibrated_svms(network.get_outputs()[0].shape[1])
     feeds = {INPUT: pixels}
 
-    def by_scikit_learn() -> object:
+    def run_scikit_learn() -> object:
         return estimator.predict_proba(network.run(None, feeds)[0].astype(np.float64))
 
     return {
         "ONNX Runtime, SVM of skl2onnx": partial(stock.run, None, feeds),
-        "ONNX Runtime, SVM of scikit-learn": by_scikit_learn,
+        "ONNX Runtime, SVM of scikit-learn": run_scikit_learn,
     }
 
 
 def open_torch(backbone: str, pixels: NDArray[np.uint8]) -> dict[str, Task]:
-    """Makes PyTorch's sides: as it comes, in the layout and the type that CPUs prefer, compiled."""
+    """Open the network in PyTorch: eager, in the layout and type that CPUs prefer, compiled."""
 
-    def network() -> torch.nn.Module:
+    def build() -> torch.nn.Module:
         return FeatureNetwork(build_backbone(backbone), PREPROCESSING).eval()
 
-    plain, ordered = network(), network().to(memory_format=torch.channels_last)
-    photo = torch.from_numpy(pixels)
+    image = torch.from_numpy(pixels)
 
-    def run(model: Callable[[torch.Tensor], Any], half: bool = False) -> object:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return model(photo)
+    def run(network: Callable[[torch.Tensor], Any], bf16: bool = False) -> object:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return network(image)
 
+    channels_last = build().to(memory_format=torch.channels_last)
     return {
-        EAGER: partial(run, plain),
-        "PyTorch channels_last fp32": partial(run, ordered),
-        "PyTorch channels_last bf16": partial(run, ordered, half=True),
-        "torch.compile fp32": partial(run, torch.compile(network())),
+        EAGER: partial(run, build()),
+        "PyTorch channels_last fp32": partial(run, channels_last),
+        "PyTorch channels_last bf16": partial(run, channels_last, bf16=True),
+        "torch.compile fp32": partial(run, torch.compile(build())),
     }
 
 
 def open_openvino(folder: Path, pixels: NDArray[np.uint8]) -> dict[str, Task]:
-    """Opens boats' own files with OpenVINO.
+    """Open the files of boats with OpenVINO.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: If OpenVINO is not installed.
     """
     tasks: dict[str, Task] = {}
     for name, file, precision in (
@@ -186,63 +188,69 @@ def open_openvino(folder: Path, pixels: NDArray[np.uint8]) -> dict[str, Task]:
         ("OpenVINO bf16", "fp32", "bf16"),
         (OPENVINO_INT8, "int8", "f32"),
     ):
-        request = request_openvino(folder / f"{file}.onnx", precision)
+        request = create_openvino_request(folder / f"{file}.onnx", precision)
         tasks[name] = partial(request.infer, {INPUT: pixels})
     return tasks
 
 
-def request_openvino(path: Path, precision: str, **more: Any) -> Any:
-    """Opens a file with OpenVINO on the CPU, ready to infer one photo after the other.
+def create_openvino_request(path: Path, precision: str, **settings: Any) -> Any:
+    """Open a file with OpenVINO on the CPU and return an inference request.
 
     Args:
-        path: The file.
-        precision: The hint it is given: `f32` or `bf16`.
-        more: Further settings, by OpenVINO's names.
+        path: ONNX file.
+        precision: Precision hint, `f32` or `bf16`.
+        settings: Additional settings of OpenVINO.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: If OpenVINO is not installed.
     """
     import openvino  # noqa: PLC0415
 
-    settings = {
+    core = openvino.Core()
+    hints = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": granted_cpus(),
         "PERFORMANCE_HINT": "LATENCY",
-        **more,
     }
-    core = openvino.Core()
-    return core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
+    compiled = core.compile_model(core.read_model(path), "CPU", hints | settings)
+    return compiled.create_infer_request()
 
 
 def open_ultralytics(folder: Path) -> dict[str, Task]:
-    """Opens the network with Ultralytics, which decodes and resizes by itself.
+    """Open the network with Ultralytics, which decodes and resizes images itself.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: If Ultralytics is not installed.
     """
-    # It would ask the network for updates, install what it misses, and leave one thread to all.
+    # By default it looks for updates, installs packages and uses one thread.
     os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
     os.environ |= {"YOLO_CONFIG_DIR": str(folder), "OMP_NUM_THREADS": str(granted_cpus())}
     from ultralytics import YOLO  # noqa: PLC0415
 
     model = YOLO(folder / "ultralytics.onnx", task="classify")
-    task = partial(model.predict, folder / "photo.jpg", device="cpu", verbose=False)
-    task()  # here it sets PyTorch's threads
+    task = partial(model.predict, folder / "image.jpg", device="cpu", verbose=False)
+    task()  # sets the number of threads of PyTorch
     return {ULTRALYTICS: task}
 
 
 def main() -> None:
-    """Measures, and prints `values` in nanoseconds by side, and what is `missing`."""
+    """Print `values`, durations in nanoseconds by backend, and `missing` as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    tasks, missing = open_sides(options.folder, options.backbone)
-    plan = Plan(3, settle=1, turn=2, min_count=options.rounds, min_seconds=0, seed=options.seed)
-    values = {name: times.tolist() for name, times in measure(tasks, plan).items()}
-    json.dump({"values": values, "missing": missing}, sys.stdout)
+    tasks, missing = open_backends(options.folder, options.backbone)
+    settings = TimingSettings(
+        3, untimed_calls=1, timed_calls=2, min_rounds=options.rounds, min_seconds=0,
+        seed=options.seed,
+    )  # fmt: skip
+    values = time_interleaved(tasks, settings)
+    json.dump(
+        {"values": {name: times.tolist() for name, times in values.items()}, "missing": missing},
+        sys.stdout,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Model files to measure: real networks with random weights and an SVM, made as boats-export does.
+"""Exported models with random weights, made as by boats-export: a network with an SVM.
 
-Neither weights nor photos change how long a product takes; accuracy is not measured on these.
-Scripts that run one after the other share them: MADE_MODELS names a folder that keeps them.
+Weights and images do not change the latency. Accuracy is not measured on these models. Scripts that
+run one after another share the networks if SYNTHETIC_MODELS names a folder for them.
 """
 
 import os
@@ -26,73 +26,79 @@ from boats_runtime.model.metadata import ModelMetadata
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
-from svm_graph import CLASSES, fit
+from suite.synthetic_svm import CLASSES, fit_calibrated_svms
 
 PREPROCESSING = Preprocessing(240, 800)
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
-def make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
-    """Makes a network from `image` to `features`, by precision: fp32, fp16 and int8."""
-    kept = os.environ.get("MADE_MODELS")
-    if kept is None:
-        return _make_networks(backbone)
-    files = {name: Path(kept) / f"{backbone}-{name}.onnx" for name in ("fp32", "fp16", "int8")}
-    if not all(path.is_file() for path in files.values()):
-        for name, network in _make_networks(backbone).items():
-            onnx.save(network, files[name])
-    return {name: onnx.load(path) for name, path in files.items()}
+def load_networks(backbone: str) -> dict[str, onnx.ModelProto]:
+    """Return a network from `image` to `features` in each of the `PRECISIONS`."""
+    cache = os.environ.get("SYNTHETIC_MODELS")
+    if cache is None:
+        return _export_networks(backbone)
+    paths = {precision: Path(cache, f"{backbone}-{precision}.onnx") for precision in PRECISIONS}
+    if not all(path.is_file() for path in paths.values()):
+        for precision, network in _export_networks(backbone).items():
+            onnx.save(network, paths[precision])
+    return {precision: onnx.load(path) for precision, path in paths.items()}
 
 
-def _make_networks(backbone: str) -> dict[str, onnx.ModelProto]:
+def _export_networks(backbone: str) -> dict[str, onnx.ModelProto]:
     network = export_network(FeatureNetwork(build_backbone(backbone), PREPROCESSING), PREPROCESSING)
-    half = onnx.ModelProto()
-    half.CopyFrom(network)
     return {
         "fp32": network,
-        "fp16": convert_to_fp16(half),
+        "fp16": convert_to_fp16(copy_model(network)),
         "int8": quantize(apply_space_to_depth(network)),
     }
 
 
+def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a model."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
 def count_features(network: onnx.ModelProto) -> int:
-    """Returns D, the width of a network's features."""
+    """Return the number of features of a network."""
     return int(network.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
 
 
 def make_pixels(batch: int = 1) -> NDArray[np.uint8]:
-    """Makes up photos `(batch, H, W, 3) uint8` as the network takes them, always the same."""
+    """Return random inputs of a network, (batch, H, W, 3) uint8."""
     shape = (batch, PREPROCESSING.height, PREPROCESSING.width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def add_svm(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Adds an SVM of `CLASSES` classes to a network."""
+    """Add the synthetic SVM to a network."""
     width = count_features(network)
-    return assemble(network, export_classifier(fit(width)[1], width, fp16=True), Layout())
+    calibrated, _ = fit_calibrated_svms(width)
+    return assemble(network, export_classifier(calibrated, width, fp16=True), Layout())
 
 
-def make_file(network: onnx.ModelProto, path: Path) -> Path:
-    """Writes a network with an SVM as a file that the runtime takes."""
+def write_model(network: onnx.ModelProto, path: Path) -> Path:
+    """Write a network with the synthetic SVM as an exported file and return its path."""
     model = add_svm(network)
     metadata = ModelMetadata(tuple(f"class {n:02}" for n in range(CLASSES)), PREPROCESSING)
     onnx.helper.set_model_props(model, metadata.to_properties())
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(write_digest(model.SerializeToString()))
     return path
 
 
 def quantize(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Quantises a network on drawn photos; ranges don't change how long it takes."""
-    with tempfile.TemporaryDirectory() as passing:
-        data = Path(passing) / "drawn"
+    """Quantize a network with ranges from synthetic images."""
+    target = resolve_target("auto")
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch, "images")
         write_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
-        split = scan_dataset(data).splits["train"]
-        images = VerificationImages(split, PREPROCESSING)
-        with open_quantizer(network, images, resolve_target("auto"), 0) as quantizer:
-            return quantizer.quantize(Setting("minmax", resolve_target("auto"))).model
+        images = VerificationImages(scan_dataset(data).splits["train"], PREPROCESSING)
+        with open_quantizer(network, images, target, 0) as quantizer:
+            return quantizer.quantize(Setting("minmax", target)).model
 
 
-def draw_photos(folder: Path, count: int) -> list[Path]:
-    """Draws photos of 800x240 into a new folder, and returns their files."""
+def draw_images(folder: Path, count: int) -> list[Path]:
+    """Draw images of 800x240 pixels into a new folder and return their paths."""
     write_demo_data(folder, counts={"ferry": (count, 1, 1), "water": (1, 1, 1)})
     return sorted((folder / "train" / "ferry").iterdir())

@@ -1,11 +1,35 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from boats_benchmark.report import to_page, to_table
+from boats_benchmark.report import format_page, format_table, write_json
 
-TOLD = {
-    "warnings": ["others used 1.0 cores meanwhile"],
+INTERVAL = {"value": 12.345, "low": 12.0, "high": 13.0}
+RESULT = {
+    "model": "some/boats.onnx",
+    "provider": "cpu",
+    "active_provider": "cpu",
+    "nodes": {},
+    "digest": "0123456789abcdef",
+    "batch": 1,
+    "threads": None,
+    "error": "",
+    "p50_ms": INTERVAL,
+    "p90_ms": INTERVAL,
+    "photos_per_second": INTERVAL,
+    "load_ms": 100.4,
+    "first_ms": 30.0,
+    "cpu_cores": 1.9,
+    "peak_mb": 200.0,
+    "gpu_mb": None,
+    "stages_ms": {"decode": 4.0, "inference": 8.0},
+    "server": None,
+}
+FAILURE = {"model": "a.onnx", "provider": "cuda", "error": "no such library"}
+ENVIRONMENT: dict[str, Any] = {
+    "warnings": ["other processes used 1.0 cores"],
     "libraries": {"boats": "0.1.0", "numpy": "2.4.6", "other": "1"},
     "cpu": "Some CPU",
     "cpu_features": ["avx2"],
@@ -19,80 +43,64 @@ TOLD = {
 }
 
 
-def make_row(**more: Any) -> dict[str, Any]:
-    interval = {"value": 12.345, "low": 12.0, "high": 13.0}
-    return {
-        "model": "some/boats.onnx",
-        "provider": "cpu",
-        "active_provider": "cpu",
-        "nodes": {},
-        "digest": "0123456789abcdef",
-        "batch": 1,
-        "threads": None,
-        "error": "",
-        "p50_ms": interval,
-        "p90_ms": interval,
-        "photos_per_second": interval,
-        "load_ms": 100.4,
-        "first_ms": 30.0,
-        "cpu_cores": 1.9,
-        "peak_mb": 200.0,
-        "gpu_mb": None,
-        "stages_ms": {"decode": 4.0, "inference": 8.0},
-        "server": None,
-    } | more
-
-
-def test_to_table__a_line_a_row() -> None:
-    head, line = to_table([make_row()], "single-stream")
-    assert head.split()[:4] == ["file", "provider", "batch", "threads"]
-    assert "GPU MB" not in head
+def test_format_table__aligned_columns() -> None:
+    header, line, error = format_table([RESULT, FAILURE], "single-stream")
+    assert header.split()[:4] == ["file", "provider", "batch", "threads"]
+    assert "GPU MB" not in header
     assert line.startswith("boats.onnx")
     assert "12.35 (12.00 to 13.00)" in line
-    assert "  -  " in line, "p99 of fewer than 1,000 runs"
-    assert len(head) == len(line)
+    assert "  -  " in line, "no p99 of fewer than 1,000 runs"
+    assert len(header) == len(line)
+    assert error == "a.onnx on cuda: no such library"
 
 
-def test_to_table__memory_of_a_gpu_and_its_nodes() -> None:
-    gpu = make_row(active_provider="cuda", nodes={"CUDAExecutionProvider": 79}, gpu_mb=812.3)
-    head, *lines = to_table([make_row(), gpu], "offline")
-    assert head.endswith("GPU MB")
+def test_format_table__gpu_memory_and_nodes() -> None:
+    changes = {"active_provider": "cuda", "nodes": {"CUDAExecutionProvider": 79}, "gpu_mb": 812.3}
+    header, *lines = format_table([RESULT, RESULT | changes], "offline")
+    assert header.endswith("GPU MB")
     assert [line.split()[-1] for line in lines] == ["-", "812"]
     assert "cuda (79 nodes)" in lines[1]
 
 
 @pytest.mark.parametrize(
-    ("rate", "words"),
-    [(12.34, "12.3/s, p99 150 ms (bound 200 ms)"), (0, "none (bound 200 ms)")],
+    ("rate", "expected"),
+    [(12.34, "12.3/s, p99 150 ms (bound 200 ms)"), (None, "none (bound 200 ms)")],
 )
-def test_to_table__rate_of_a_server(rate: float, words: str) -> None:
+def test_format_table__rate_of_the_server_scenario(rate: float | None, expected: str) -> None:
     server = {"rate": rate, "p99_ms": 150.0, "bound_ms": 200.0}
-    _, line = to_table([make_row(server=server)], "server")
-    assert line.endswith(words)
+    _, line = format_table([RESULT | {"server": server}], "server")
+    assert line.endswith(expected)
 
 
-def test_to_table__what_could_not_be_measured() -> None:
-    failed = {"model": "a.onnx", "provider": "cuda", "error": "no such library"}
-    assert to_table([make_row(), failed], "offline")[-1] == "a.onnx on cuda: no such library"
-
-
-def test_to_page__says_what_it_depended_on() -> None:
-    command = "boats-benchmark some/boats.onnx"
-    record = {"scenario": "offline", "command": command, "circumstances": TOLD}
-    failed = {"model": "a.onnx", "provider": "cuda", "error": "no such library"}
-    page = to_page([make_row(), failed], record, ["latency.png"])
-    for words in (
+def test_format_page__results_and_environment() -> None:
+    record = {
+        "scenario": "offline",
+        "command": "boats-benchmark some/boats.onnx",
+        "circumstances": ENVIRONMENT,
+        "rows": [RESULT, FAILURE, RESULT | {"batch": 2}],
+    }
+    page = format_page(record, ["latency.png"])
+    for text in (
         "# boats-benchmark: offline",
-        "**others used 1.0 cores meanwhile**",
+        "**other processes used 1.0 cores**",
         "12.35 (12.00 to 13.00)",
         "a.onnx on cuda: no such library",
-        "| boats.onnx | cpu | all | 4.00 | 8.00 |",
         "![latency](latency.png)",
-        "Some CPU (avx2), 2 cores granted",
+        "Some CPU (avx2), 2 available cores",
         "versions: Python 3.11.7, boats 0.1.0, numpy 2.4.6\n",
         "commit unknown",
-        "load before and after: 0.1, 1.2",
+        "load average: 0.1 before, 1.2 after",
         "digests: boats.onnx 0123456789ab\n",
-        f"repeat: `{command}`",
+        "command: `boats-benchmark some/boats.onnx`",
     ):
-        assert words in page, words
+        assert text in page, text
+    assert page.count("| boats.onnx | cpu | all | 4.00 | 8.00 |") == 1
+
+
+def test_write_json__failure_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "result.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["result.json"]

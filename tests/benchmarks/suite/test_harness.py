@@ -1,42 +1,47 @@
-"""benchmarks/script.py, in a script of a few lines."""
-
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SCRIPT = """
-import argparse
-from suite.harness import Result, run_script, tell
-def measure(options):
-    return Result(f"| {tell([1.234, 1.0, 2.0])} |", {"count": options.count}, MISSED)
-parser = argparse.ArgumentParser()
-parser.add_argument("--count", type=int)
-run_script(parser, measure)
-"""
+from boats_benchmark import environment
+from suite.harness import ScriptResult, run_script
 
 
-@pytest.mark.parametrize(("missed", "code"), [([], 0), (["too slow"], 5)])
+def measure(target: str, count: int = 3) -> ScriptResult:
+    missed = [target] if target else []
+    return ScriptResult(f"| {count} |", {"count": count, "type": type(count).__name__}, missed)
+
+
+@pytest.fixture(autouse=True)
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder to run in, without the half second in which the load is sampled."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(environment, "SAMPLE_S", 0.01)
+    monkeypatch.setattr(environment, "make_load_warnings", lambda *_: ["busy machine"])
+
+
+@pytest.mark.parametrize(("target", "code"), [("", 0), ("too slow", 5)])
 def test_run_script__table_values_and_missed_targets(
-    tmp_path: Path, missed: list[str], code: int
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str, code: int
 ) -> None:
-    script = tmp_path / "quick.py"
-    script.write_text(SCRIPT.replace("MISSED", repr(missed)))
-    result = subprocess.run(
-        [sys.executable, str(script), "--count", "3"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(BENCHMARKS)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == code
-    assert result.stdout == "| 1.23 (1.00 to 2.00) |\n"
-    assert ("target missed: too slow" in result.stderr) == bool(missed)
-    written = json.loads((tmp_path / "benchmarks" / "results" / "quick.json").read_text())
-    assert written["table"] == "| 1.23 (1.00 to 2.00) |"
-    assert written["count"] == 3
-    assert written["circumstances"]["cores_granted"] > 0
+    monkeypatch.setattr("sys.argv", ["quick.py", "--count", "4", "--target", target])
+    with pytest.raises(SystemExit) as stop:
+        run_script(measure)
+    assert stop.value.code == code
+    output = capsys.readouterr()
+    assert output.out == "| 4 |\n"
+    assert "warning: busy machine\n" in output.err
+    assert ("target missed: too slow" in output.err) == bool(target)
+    record = json.loads(Path("benchmarks/results/quick.json").read_text())
+    assert (record["table"], record["count"], record["type"]) == ("| 4 |", 4, "int")
+    assert record["circumstances"]["warnings"] == ["busy machine"]
+
+
+def test_run_script__required_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["quick.py"])
+    with pytest.raises(SystemExit) as stop:
+        run_script(measure)
+    assert stop.value.code == 2
+    assert "required: --target" in capsys.readouterr().err
