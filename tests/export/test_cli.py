@@ -1,238 +1,170 @@
-import json
-import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 
-from boats_export import export
-from boats_export.cli import main
 from boats_runtime.classifier import Classifier
-from boats_train.runs.run import Run
-from support.process import run_command
+from support.process import CommandResult, run_command
 
-Outcomes = dict[str, "Future[Any]"]
+Main = Callable[..., object]
+Capture = pytest.CaptureFixture[str]
+
+
+def make_workspace(folder: Path, run: Path, older: str = "") -> Path:
+    """Create a folder with `runs/latest`, and with an older file if it has content."""
+    (folder / "runs").mkdir(parents=True)
+    (folder / "runs" / "latest").symlink_to(run)
+    if older:
+        (folder / "boats.onnx").write_text(older)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def outcomes(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    """Exports in processes of their own, two at a time: most of their time goes to imports."""
-    root = tmp_path_factory.mktemp("outcomes")
-    run_export = partial(run_command, "boats-export")
-
-    def folder(name: str, older: bool) -> Path:
-        """Makes a folder with `runs/latest`, and perhaps with a file of an earlier export."""
-        (root / name / "runs").mkdir(parents=True)
-        (root / name / "runs" / "latest").symlink_to(tiny_run)
-        if older:
-            (root / name / "boats.onnx").write_text("older")
-        return root / name
-
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            "well": pool.submit(run_export, cwd=folder("well", older=False)),
-            "disk full": pool.submit(
-                run_export, cwd=folder("full", older=True), file_size_limit=1_000_000
-            ),
-            "interrupted": pool.submit(
-                run_export,
-                cwd=folder("interrupted", older=True),
-                interrupt_at="exporting the network",
-            ),
-        }
-        pool.shutdown(cancel_futures=True)
+def result(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
+    """The export of `runs/latest` without arguments."""
+    folder = make_workspace(tmp_path_factory.mktemp("workspace"), tiny_run)
+    return run_command("boats-export", "--format", "onnx", cwd=folder)
 
 
-def test_export__run_and_file_by_default(outcomes: Outcomes, dataset_folder: Path) -> None:
-    outcome = outcomes["well"].result()
-    assert outcome.returncode == 0, outcome.stderr
-    assert list(outcome.files()) == ["boats.onnx"]
-    size = outcome.files()["boats.onnx"] / 1e6
-    first, *proof = outcome.stdout.splitlines()
-    assert first == f"boats.onnx: {size:.1f} MB, fp32; proved:"
-    assert proof[:2] == [
-        "  compared on           7 valid photos, 4 hard ones",
-        "  same label            11 of 11",
-    ]
-    assert proof[2].startswith("  probabilities within  ")
-    assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in outcome.stderr
-    assert "Warning" not in outcome.stderr
-    classifier = Classifier(outcome.folder / "boats.onnx", "cpu")
+def test_export__default_run_and_file(result: CommandResult, image_path: Path) -> None:
+    assert result.returncode == 0, result.stderr
+    assert list(result.files()) == ["boats.onnx"]
+    size = result.files()["boats.onnx"] / 1e6
+    first, *proof = result.stdout.splitlines()
+    assert first == f"boats.onnx: {size:.1f} MB, fp32; verified:"
+    assert len(proof) == 5
+    assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in result.stderr
+    assert "Warning" not in result.stderr
+    classifier = Classifier(result.folder / "boats.onnx", "cpu")
     assert classifier.metadata.labels == ("barca lunga", "gòndola", "topa")
-    assert classifier.predict(dataset_folder / "test" / "topa" / "00.jpg").label in (
-        classifier.metadata.labels
-    )
+    assert classifier.predict(image_path).label in classifier.metadata.labels
 
 
-def test_export__same_graph_as_in_this_process(outcomes: Outcomes, tiny_model: Path) -> None:
-    exported = onnx.load(outcomes["well"].result().folder / "boats.onnx")
-    here = onnx.load(tiny_model)
-    assert exported.graph.SerializeToString(deterministic=True) == here.graph.SerializeToString(
-        deterministic=True
-    )
+def test_export__same_graph_as_the_python_api(result: CommandResult, tiny_model: Path) -> None:
+    exported, expected = (onnx.load(path) for path in (result.folder / "boats.onnx", tiny_model))
+    assert exported.graph == expected.graph
     assert [entry.key for entry in exported.metadata_props] == [
-        entry.key for entry in here.metadata_props
+        entry.key for entry in expected.metadata_props
     ]
 
 
-def test_export__disk_is_full(outcomes: Outcomes) -> None:
-    outcome = outcomes["disk full"].result()
-    assert outcome.returncode == 3, outcome.stderr
-    last = outcome.stderr.splitlines()[-1]
-    assert last == "boats-export: boats.onnx: can't be written: File too large"
-    assert outcome.stdout == ""
-    assert outcome.files() == {"boats.onnx": len("older")}
+def test_export__disk_is_full(tiny_run: Path, tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path / "workspace", tiny_run, "older")
+    result = run_command("boats-export", cwd=folder, file_size_limit=1_000_000)
+    assert result.returncode == 3, result.stderr
+    message = "boats-export: boats.onnx: cannot be written: File too large"
+    assert result.stderr.splitlines()[-1] == message
+    assert result.stdout == ""
+    assert result.files() == {"boats.onnx": len("older")}
 
 
-def test_export__interrupted(outcomes: Outcomes) -> None:
-    outcome = outcomes["interrupted"].result()
-    assert outcome.returncode == 130, outcome.stderr
-    assert "exporting the network" in outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    assert outcome.stdout == ""
-    assert outcome.files() == {"boats.onnx": len("older")}
+def test_export__interrupted(tiny_run: Path, tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path / "workspace", tiny_run, "older")
+    result = run_command("boats-export", cwd=folder, interrupt_at="exporting the network")
+    assert result.returncode == 130, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert result.files() == {"boats.onnx": len("older")}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "message"),
     [
-        (
-            ("--out", "nowhere/boats.onnx"),
-            2,
-            "--out nowhere/boats.onnx: must be a file in a folder",
-        ),
-        (("--out", "runs"), 2, "--out runs: must be a file in a folder that exists"),
-        (("--format", "tflite"), 2, "--format"),
-        (("--precision", "int4"), 2, "--precision"),
-        (("--opset", "17"), 2, "--opset"),
-        (("--batch", "0"), 2, "--batch 0: must be dynamic, or 1 to 1024"),
-        (("--max-drop", "1"), 2, "--max-drop is for --precision fp16 or int8"),
-        (("--target", "any"), 2, "--target is for --precision int8"),
+        (("--out", "nowhere/boats.onnx"), "--out nowhere/boats.onnx: must be a file in an"),
+        (("--out", "folder"), "--out folder: must be a file in an existing folder"),
+        (("--format", "tflite"), "--format"),
+        (("--precision", "int4"), "--precision"),
+        (("--opset", "17"), "--opset"),
+        (("run", "--batch", "0"), "--batch 0: must be dynamic, or 1 to 1024"),
+        (("--max-drop", "1"), "--max-drop is for --precision fp16 or int8"),
+        (("--target", "any"), "--target is for --precision int8"),
+        (("run", "another"), "unexpected extra argument"),
     ],
 )
-def test_export__refused_at_once(
-    arguments: tuple[str, ...], code: int, message: str, tmp_path: Path
+def test_export__wrong_arguments(
+    run_main: Main, tmp_path: Path, capsys: Capture, arguments: tuple[str, ...], message: str
 ) -> None:
-    (tmp_path / "runs").mkdir()
-    outcome = run_command("boats-export", *arguments, cwd=tmp_path)
-    assert outcome.returncode == code
-    assert message in outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    assert outcome.stdout == ""
-    assert outcome.files() == {}
+    (tmp_path / "folder").mkdir()
+    assert run_main(*arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert message in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-@pytest.fixture
-def exit_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., object]:
-    """Runs the command in this process, which has PyTorch already, and gives its exit code."""
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("BOATS_")]:
-        monkeypatch.delenv(variable)
-
-    def run(*arguments: object) -> object:
-        monkeypatch.setattr(sys, "argv", ["boats-export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        return exited.value.code
-
-    return run
-
-
-def test_export__no_run(
-    exit_of: Callable[..., object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_export__option_from_the_environment(
+    run_main: Main, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    assert exit_of() == 3
-    assert capsys.readouterr() == (
-        "",
-        "boats-export: runs/latest: no run here; train one with boats-train or name its folder\n",
-    )
+    monkeypatch.setenv("BOATS_EXPORT_OUT", "nowhere/x.onnx")
+    assert run_main("run") == 2
+    assert "--out nowhere/x.onnx: must be" in capsys.readouterr().err
+
+
+def test_export__help(run_main: Main, capsys: Capture) -> None:
+    assert run_main("--help") == 0
+    output = capsys.readouterr().out
+    assert output.startswith("Usage: boats-export [OPTIONS] [run]\n")
+    assert "boats-export inspect FILE" in output
+
+
+def test_export__no_run(run_main: Main, tmp_path: Path, capsys: Capture) -> None:
+    assert run_main() == 3
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("boats-export: runs/latest: ")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["backbone.safetensors", "estimator.skops", "config.json"])
-def test_export__run_was_altered(
-    exit_of: Callable[..., object],
-    tiny_run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
+def test_export__altered_run(
+    run_main: Main, tiny_run: Path, tmp_path: Path, capsys: Capture, name: str
 ) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    for path in tiny_run.iterdir():
-        if path.name != name:
-            (run / path.name).symlink_to(path)
+    shutil.copytree(tiny_run, tmp_path / "run")
     content = bytearray((tiny_run / name).read_bytes())
     content[-9] ^= 1
-    (run / name).write_bytes(content)
-    assert exit_of("run") == 3
-    message = f"boats-export: run: {name} is not the file that training wrote; train again"
-    assert capsys.readouterr().err.splitlines()[-1] == message
+    (tmp_path / "run" / name).write_bytes(content)
+    assert run_main("run") == 3
+    assert capsys.readouterr().err.startswith(f"boats-export: run: {name} ")
     assert not (tmp_path / "boats.onnx").exists()
 
 
-def test_export__no_photos_to_verify_on(
-    exit_of: Callable[..., object],
-    tiny_run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_export__no_validation_images(
+    run_main: Main, tiny_run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    assert exit_of(tiny_run, "--data", "nowhere") == 3
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == (
-        "boats-export: nowhere/valid: no photos to prove the export on; give --data DIR"
-    )
+    assert run_main(tiny_run, "--data", "nowhere") == 3
+    message = "boats-export: nowhere/valid: no images to verify the export on; give --data DIR"
+    assert capsys.readouterr().err.splitlines()[-1] == message
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
-def test_export__folder_cant_be_written(
-    exit_of: Callable[..., object], tiny_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exit_of(tiny_run, "--out", "/proc/boats.onnx") == 3
+def test_export__folder_is_not_writable(run_main: Main, tiny_run: Path, capsys: Capture) -> None:
+    assert run_main(tiny_run, "--out", "/proc/boats.onnx") == 3
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("boats-export: /proc: can't be written: ")
+    assert last.startswith("boats-export: /proc/boats.onnx: cannot be written: ")
 
 
-@pytest.fixture
-def quick(tiny_network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares the tests the seconds that PyTorch's exporter takes."""
-    monkeypatch.setattr(export, "export_network", lambda *_: tiny_network)
-
-
-@pytest.mark.usefixtures("quick")
-def test_export__verified_on_photos_elsewhere(
-    exit_of: Callable[..., object],
-    tiny_run: Path,
-    dataset_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.usefixtures("quick_network")
+def test_export__verified_on_other_images(
+    run_main: Main, tiny_run: Path, dataset_folder: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    shutil.copytree(dataset_folder / "test", tmp_path / "photos" / "valid")
-    assert exit_of(tiny_run, "--data", "photos", "--out", "mine.onnx") == 0
-    assert "mine.onnx: " in (output := capsys.readouterr().out)
-    assert "4 valid photos, 4 hard ones" in output
-    assert (tmp_path / "mine.onnx").is_file()
+    shutil.copytree(dataset_folder / "test", tmp_path / "images" / "valid")
+    assert run_main(tiny_run, "--data", "images", "--out", "other.onnx") == 0
+    output = capsys.readouterr().out
+    assert output.startswith("other.onnx: ")
+    assert "8 of 8" in output
+    assert (tmp_path / "other.onnx").is_file()
 
 
-@pytest.mark.usefixtures("quick")
-def test_export__card_beside_the_file(
-    exit_of: Callable[..., object],
-    tiny_run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.usefixtures("quick_network")
+def test_export__int8_with_card_and_layout(
+    run_main: Main, tiny_run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     arguments = ("--precision", "int8", "--max-drop", 100, "--target", "any", "--card")
-    assert exit_of(tiny_run, *arguments, "--batch", 2, "--opset", 20, "--with-features") == 0
-    output = capsys.readouterr().out
-    assert "model card: boats.md" in output
-    assert "without the second fit" in output
+    assert run_main(tiny_run, *arguments, "--batch", 2, "--opset", 20, "--with-features") == 0
+    assert "model card: boats.md" in capsys.readouterr().out
     card = (tmp_path / "boats.md").read_text(encoding="utf-8")
     assert card.startswith("# boats.onnx\n")
     assert "barca lunga, gòndola, topa" in card
@@ -240,62 +172,3 @@ def test_export__card_beside_the_file(
     assert [entry.version for entry in model.opset_import] == [20]
     assert [output.name for output in model.graph.output] == ["label", "probabilities", "features"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
-
-
-def test_inspect__says_what_is_in_the_file(
-    exit_of: Callable[..., object], tiny_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exit_of("inspect", tiny_model) == 0
-    output = capsys.readouterr().out
-    assert "fp32, opset 18, unchanged since its export" in output
-    assert "3: barca lunga, gòndola, topa" in output
-    assert "64x160 RGB uint8" in output
-
-
-def test_inspect__json(
-    exit_of: Callable[..., object],
-    tiny_model: Path,
-    loaded_run: Run,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert exit_of("inspect", tiny_model, "--json") == 0
-    read = json.loads(capsys.readouterr().out)
-    assert read["labels"] == list(loaded_run.classes)
-    assert read["provenance"]["proof"]["photos"] == 7
-
-
-def other_byte(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (other_byte, "its content does not match its own digest"),
-        (lambda content: content[:-1000], "not an ONNX model"),
-        (lambda _: b"no model", "not an ONNX model"),
-        (lambda _: b"", "not an ONNX model"),
-    ],
-)
-def test_inspect__changed_since(
-    exit_of: Callable[..., object],
-    tiny_model: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    spoil: Callable[[bytes], bytes],
-    message: str,
-) -> None:
-    (tmp_path / "boats.onnx").write_bytes(spoil(tiny_model.read_bytes()))
-    assert exit_of("inspect") == 3
-    output, errors = capsys.readouterr()
-    assert output == ""
-    assert errors.startswith("boats-export inspect: boats.onnx: ")
-    assert message in errors
-
-
-def test_inspect__no_file(
-    exit_of: Callable[..., object], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exit_of("inspect", "gone.onnx") == 3
-    assert capsys.readouterr().err == "boats-export inspect: gone.onnx: no such model file\n"

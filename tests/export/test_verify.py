@@ -4,131 +4,143 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from boats_export.verification_images import HARD, Photos, load_verification_images
+from boats_export.verification_images import (
+    STRESS_INPUTS,
+    VerificationImages,
+    load_verification_images,
+)
 from boats_export.verify import (
-    EDGE,
+    TIE_TOLERANCE,
     TOLERANCE,
-    Expected,
-    Outputs,
+    FileOutputs,
     Parity,
-    compare,
-    expect,
+    ReferenceOutputs,
+    compare_outputs,
+    compute_reference_outputs,
+    compute_torch_features,
     require_parity,
     run_file,
-    torch_features,
 )
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run
 
-PHOTOS = 7
+IMAGES = 7
+TOTAL = IMAGES + len(STRESS_INPUTS)
 
 
 @pytest.fixture(scope="module")
-def valid(loaded_run: Run) -> Photos:
+def validation(loaded_run: Run) -> VerificationImages:
     return load_verification_images(loaded_run, None, "valid")
 
 
 @pytest.fixture(scope="module")
-def expected(loaded_run: Run, valid: Photos) -> Expected:
-    return expect(loaded_run, torch_features(loaded_run, valid))
+def reference(loaded_run: Run, validation: VerificationImages) -> ReferenceOutputs:
+    return compute_reference_outputs(loaded_run, compute_torch_features(loaded_run, validation))
 
 
 @pytest.fixture(scope="module")
-def outputs(tiny_model: Path, valid: Photos) -> Outputs:
-    return run_file(tiny_model, valid)
+def outputs(tiny_model: Path, validation: VerificationImages) -> FileOutputs:
+    return run_file(tiny_model, validation)
 
 
-def test_expect__photos_then_hard_ones(expected: Expected) -> None:
-    assert expected.features.shape == (PHOTOS + len(HARD), 512)
-    assert expected.probabilities.shape == (PHOTOS + len(HARD), 3)
-    assert np.array_equal(expected.labels, expected.probabilities.argmax(axis=1))
+def test_compute_reference_outputs__shapes(reference: ReferenceOutputs) -> None:
+    assert reference.features.shape == (TOTAL, 512)
+    assert reference.probabilities.shape == (TOTAL, 3)
+    assert np.array_equal(reference.labels, reference.probabilities.argmax(axis=1))
 
 
-def test_run_file__in_batches_of_1_2_and_7(
-    tiny_model: Path, valid: Photos, monkeypatch: pytest.MonkeyPatch
+def test_run_file__batches_of_1_2_and_7(
+    tiny_model: Path, validation: VerificationImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     run = Classifier.run
 
-    def watched(self: Classifier, pixels: NDArray[np.uint8]) -> object:
+    def record_size(self: Classifier, pixels: NDArray[np.uint8]) -> object:
         sizes.append(len(pixels))
         return run(self, pixels)
 
-    monkeypatch.setattr(Classifier, "run", watched)
-    outputs = run_file(tiny_model, valid)
+    monkeypatch.setattr(Classifier, "run", record_size)
+    outputs = run_file(tiny_model, validation)
     assert sizes == [1, 2, 7, 1]
-    assert outputs.probabilities.shape == (PHOTOS + len(HARD), 3)
+    assert outputs.probabilities.shape == (TOTAL, 3)
 
 
-def test_compare__same(loaded_run: Run, expected: Expected, outputs: Outputs) -> None:
-    parity = compare(loaded_run, expected, outputs)
-    assert (parity.photos, parity.hard_photos, parity.labels_equal) == (PHOTOS, 4, PHOTOS + 4)
-    assert 0 <= parity.largest_difference <= 1e-5
-    assert parity.undecided == 0
+def test_compare_outputs__same(
+    loaded_run: Run, reference: ReferenceOutputs, outputs: FileOutputs
+) -> None:
+    parity = compare_outputs(loaded_run, reference, outputs)
+    assert parity.to_json() == {
+        "photos": IMAGES,
+        "hard_photos": len(STRESS_INPUTS),
+        "labels_equal": TOTAL,
+        "largest_difference": pytest.approx(0, abs=1e-5),
+        "undecided": 0,
+    }
     require_parity(parity)
 
 
-def test_compare__names_in_another_order(
-    loaded_run: Run, expected: Expected, outputs: Outputs
+def test_compare_outputs__names_in_another_order(
+    loaded_run: Run, reference: ReferenceOutputs, outputs: FileOutputs
 ) -> None:
-    parity = compare(loaded_run, expected, replace(outputs, names=outputs.names[::-1]))
-    assert parity.labels_equal < PHOTOS
+    other = replace(outputs, names=outputs.names[::-1])
+    parity = compare_outputs(loaded_run, reference, other)
+    assert parity.labels_equal < IMAGES
     with pytest.raises(CheckError):
         require_parity(parity)
 
 
-@pytest.mark.parametrize("row", [0, PHOTOS, -1], ids=["photo", "black", "pixel"])
-@pytest.mark.parametrize("value", [2 * TOLERANCE, math.nan, math.inf])
-def test_compare__one_probability_is_off(
-    loaded_run: Run, expected: Expected, outputs: Outputs, row: int, value: float
+@pytest.mark.parametrize("row", [0, IMAGES, -1], ids=["image", "black", "one pixel"])
+@pytest.mark.parametrize("difference", [2 * TOLERANCE, math.nan, math.inf])
+def test_compare_outputs__one_probability_differs(
+    loaded_run: Run, reference: ReferenceOutputs, outputs: FileOutputs, row: int, difference: float
 ) -> None:
     probabilities = outputs.probabilities.copy()
-    probabilities[row, 1] += value
-    parity = compare(loaded_run, expected, replace(outputs, probabilities=probabilities))
-    assert parity.labels_equal == PHOTOS + 4
+    probabilities[row, 1] += difference
+    other = replace(outputs, probabilities=probabilities)
+    parity = compare_outputs(loaded_run, reference, other)
+    assert parity.labels_equal == TOTAL
     assert not parity.largest_difference <= TOLERANCE
     with pytest.raises(CheckError):
         require_parity(parity)
 
 
-def on_the_edge(distance: float) -> tuple[CalibratedSVC, NDArray[np.float32]]:
-    """An SVM of three classes, and photos of which one is so far from a tie of two of them."""
-    centres = np.repeat([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]], 5, axis=0)
-    features = centres + np.random.default_rng(0).normal(0, 0.3, centres.shape)
+def fit_tied_svc(distance: float) -> tuple[CalibratedSVC, NDArray[np.float32]]:
+    """Return an SVM of three classes, and features.
+
+    The decision between two classes has the value `distance` for the first features.
+    """
+    centers = np.repeat([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]], 5, axis=0)
+    training = centers + np.random.default_rng(0).normal(0, 0.3, centers.shape)
     targets = np.repeat(np.arange(3), 5)
-    svc = SVC(kernel="linear", break_ties=True).fit(features, targets)
-    estimator = CalibratedSVC(svc_pipeline(svc)).fit(svc.decision_function(features), targets)
+    svc = SVC(kernel="linear", break_ties=True).fit(training, targets)
+    estimator = CalibratedSVC(make_pipeline(svc)).fit(svc.decision_function(training), targets)
     weights, intercept = svc.coef_[0], svc.intercept_[0]
-    photos = np.tile([[4.0, 0.0]], (PHOTOS + len(HARD), 1))
-    photos[0] = np.array([2.0, 0.0])
-    photos[0] += weights * (distance - weights @ photos[0] - intercept) / (weights @ weights)
-    return estimator, photos.astype(np.float32)
+    features = np.tile([[4.0, 0.0]], (TOTAL, 1))
+    features[0] = [2.0, 0.0]
+    features[0] += weights * (distance - weights @ features[0] - intercept) / (weights @ weights)
+    return estimator, features.astype(np.float32)
 
 
-def svc_pipeline(svc: SVC) -> object:
-    from sklearn.pipeline import Pipeline
-
-    return Pipeline([("svc", svc)])
-
-
-@pytest.mark.parametrize(("distance", "undecided"), [(EDGE / 10, 1), (EDGE * 10, 0)])
-def test_compare__a_vote_that_was_a_tie(loaded_run: Run, distance: float, undecided: int) -> None:
-    estimator, features = on_the_edge(distance)
+@pytest.mark.parametrize(
+    ("distance", "tied_votes"), [(TIE_TOLERANCE / 10, 1), (TIE_TOLERANCE * 10, 0)]
+)
+def test_compare_outputs__tied_vote(loaded_run: Run, distance: float, tied_votes: int) -> None:
+    estimator, features = fit_tied_svc(distance)
     run = replace(loaded_run, estimator=estimator)
-    expected = expect(run, features)
-    other = expect(run, on_the_edge(-distance)[1])
-    assert expected.labels[0] != other.labels[0]
-    flipped = Outputs(run.classes, other.probabilities.astype(np.float32), other.labels)
-    parity = compare(run, expected, flipped)
-    assert parity.undecided == undecided
-    if undecided:
+    reference = compute_reference_outputs(run, features)
+    other = compute_reference_outputs(run, fit_tied_svc(-distance)[1])
+    assert reference.labels[0] != other.labels[0]
+    outputs = FileOutputs(run.classes, other.probabilities.astype(np.float32), other.labels)
+    parity = compare_outputs(run, reference, outputs)
+    assert parity.tied_votes == tied_votes
+    if tied_votes:
         require_parity(parity)
     else:
         with pytest.raises(CheckError):
@@ -145,7 +157,7 @@ def test_compare__a_vote_that_was_a_tie(loaded_run: Run, distance: float, undeci
         Parity(7, 4, 10, 0.0, 1),
     ],
 )
-def test_require_parity__let_through(parity: Parity) -> None:
+def test_require_parity__passes(parity: Parity) -> None:
     require_parity(parity)
 
 
@@ -161,14 +173,7 @@ def test_require_parity__let_through(parity: Parity) -> None:
         (Parity(7, 4, 9, 0.0, 2), "2 of 11 labels, probabilities by up to 0.0e+00"),
     ],
 )
-def test_require_parity__breach(parity: Parity, message: str) -> None:
+def test_require_parity__fails(parity: Parity, message: str) -> None:
     allowed = re.escape(f"{message} (allowed 1e-04); no file was written")
     with pytest.raises(CheckError, match=allowed):
         require_parity(parity)
-
-
-def test_run_file__nothing_is_left_of_the_metadata_of_onnx(tiny_model: Path) -> None:
-    """The graph says nothing of the code, the folders and the machine that it was made on."""
-    model = onnx.load(tiny_model)
-    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
-    assert str(Path.home()).encode() not in tiny_model.read_bytes()
