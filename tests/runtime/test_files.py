@@ -4,6 +4,7 @@ import pytest
 
 from boats_runtime.errors import OutputError
 from boats_runtime.files import atomic_path, write_atomic
+from support.limits import limit_file_size
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -17,16 +18,13 @@ def test_write_atomic__leaves_only_the_new_file(tmp_path: Path, exists: bool) ->
 
 
 def test_write_atomic__full_disk(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
     path = tmp_path / "file.txt"
     path.write_text("older")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OutputError, match=r"file\.txt: cannot be written: File too large"):
-            write_atomic(path, bytes(2000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        limit_file_size(1000),
+        pytest.raises(OutputError, match=r"file\.txt: cannot be written: File too large"),
+    ):
+        write_atomic(path, bytes(2000))
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
 

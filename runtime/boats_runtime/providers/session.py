@@ -171,7 +171,10 @@ def _open_on(runtime: Any, model: bytes, name: str, reason: str, threads: Thread
     if full_name not in available and not devices:
         raise ProviderError(_describe_absence(name, available))
     options = _create_options(runtime, threads)
-    providers = [(full_name, dict(provider.settings)), *((name, {}) for name in provider.secondary)]
+    providers = [
+        (full_name, dict(provider.settings)),
+        *((other, {}) for other in provider.secondary),
+    ]
     if devices:
         options.add_provider_for_devices(devices[:1], dict(provider.settings))
         providers = []
