@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import (
     Estimate,
     TimingSettings,
@@ -74,7 +75,7 @@ def compare(
     fast, slow = (
         time_interleaved(
             {name: partial(run_process, commands[name], environment) for name in names},
-            TimingSettings(warmup_calls=1, min_rounds=count, min_seconds=0),
+            TimingSettings(warmup_calls=1, min_rounds=count),
         )
         for names, count in ((("boats", "bare"), rounds), (("boats", "torch"), torch_rounds))
     )
@@ -94,18 +95,18 @@ def run_process(command: list[object], environment: dict[str, str]) -> None:
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """Return the table."""
-    lines = [
-        "| int8 file | boats-predict ms | minimal script ms | PyTorch script ms "
-        "| share of minimal (95%) | times faster than PyTorch (95%) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    header = (
+        "int8 file", "boats-predict ms", "minimal script ms", "PyTorch script ms",
+        "share of minimal (95%)", "times faster than PyTorch (95%)",
+    )  # fmt: skip
+    lines = []
     for row in rows:
         times = [f"{row['times'][name]['p50_ms']:.0f}" for name in ("boats", "bare", "torch")]
         ratios = [
             Estimate(*row[key]).format() for key in ("share_of_bare", "times_faster_than_torch")
         ]
-        lines.append(f"| {' | '.join([row['backbone'], *times, *ratios])} |")
-    return "\n".join(lines)
+        lines.append([row["backbone"], *times, *ratios])
+    return format_markdown(header, lines)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC
 from torch import nn
 
+from boats_benchmark.report import format_markdown
 from boats_data.dataset import scan_dataset
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.errors import UsageError
@@ -158,17 +159,18 @@ def compute_gamma(features: Features) -> float:
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """Return the table."""
-    lines = [
-        "| variant | measured on | accuracy | macro-F1 | log loss |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        loss = f"{row['log_loss']:.3f}" if "log_loss" in row else ""
-        lines.append(
-            f"| {row['variant']} | {row['measured_on']} | {row['accuracy']:.4f} "
-            f"| {row['macro_f1']:.3f} | {loss} |"
+    cells = [
+        (
+            row["variant"],
+            row["measured_on"],
+            f"{row['accuracy']:.4f}",
+            f"{row['macro_f1']:.3f}",
+            f"{row['log_loss']:.3f}" if "log_loss" in row else "",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    header = ("variant", "measured on", "accuracy", "macro-F1", "log loss")
+    return format_markdown(header, cells, text_columns=2)
 
 
 if __name__ == "__main__":

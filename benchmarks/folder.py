@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import (
     Estimate,
     Task,
@@ -86,7 +87,7 @@ def compare(model: Path, paths: list[Path], rounds: int) -> dict[str, Any]:
         "spin": partial(run_boats, spin, paths),
         "bare": partial(run_session, sleep._session, batch, len(paths)),
     }
-    values = time_interleaved(tasks, TimingSettings(0, min_rounds=rounds, min_seconds=0))
+    values = time_interleaved(tasks, TimingSettings(0, min_rounds=rounds))
     return {
         "times": {name: summarize(times) for name, times in values.items()},
         "share": estimate_ratio(values["bare"], values["sleep"]).to_list(),
@@ -126,17 +127,19 @@ def measure_peak(model: Path, folder: Path) -> float:
 def to_markdown(result: dict[str, Any]) -> str:
     """Return the table."""
     rates, images = result["rates"], result["images"]
-    lines = [f"{images} images, {result['backbone']} int8:", "", "| | images/s |", "| --- | ---: |"]
-    for name, title in TITLES.items():
-        lines.append(f"| {title} | {images / rates['times'][name]['p50_ms'] * 1000:.1f} |")
+    throughputs = [
+        (title, f"{images / rates['times'][name]['p50_ms'] * 1000:.1f}")
+        for name, title in TITLES.items()
+    ]
     share, share_of_spin = (Estimate(*rates[key]).format(3) for key in ("share", "share_of_spin"))
     peaks = [f"{peak:.0f} MB for {size:,} images" for size, peak in result["peak_mb"].items()]
-    lines += [
-        f"\nboats reaches {share} of the throughput of the bare session, and {share_of_spin} of "
-        "its own throughput with spinning threads",
-        f"\npeak memory of boats-predict: {', '.join(peaks)}",
-    ]
-    return "\n".join(lines)
+    return (
+        f"{images} images, {result['backbone']} int8:\n\n"
+        f"{format_markdown(('', 'images/s'), throughputs)}\n\n"
+        f"boats reaches {share} of the throughput of the bare session, and {share_of_spin} of its "
+        f"own throughput with spinning threads\n\n"
+        f"peak memory of boats-predict: {', '.join(peaks)}"
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import Estimate, estimate_ratio, summarize
 from suite.harness import ScriptResult, run_script
 from suite.peer_runtimes import (
@@ -89,13 +90,12 @@ def to_markdown(
     rows: dict[str, dict[str, Any]], shares: dict[str, list[float]], missing: list[str]
 ) -> str:
     """Return the table, the fastest backend first, and the comparisons of `SHARES`."""
-    lines = [
-        f"| batch 1 | p50 ms | p90 ms | times as fast as {EAGER} (95%) |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    cells = []
     for name, row in sorted(rows.items(), key=lambda item: float(item[1]["p50_ms"])):
-        speedup = Estimate(*row["times_faster"]).format()
-        lines.append(f"| {name} | {row['p50_ms']:.1f} | {row['p90_ms']:.1f} | {speedup} |")
+        times = [f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms")]
+        cells.append([name, *times, Estimate(*row["times_faster"]).format()])
+    header = ("batch 1", "p50 ms", "p90 ms", f"times as fast as {EAGER} (95%)")
+    lines = [format_markdown(header, cells)]
     for key, values in shares.items():
         name, peer = SHARES[key]
         share = Estimate(*values)

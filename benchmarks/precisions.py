@@ -9,6 +9,7 @@ the rearranged first layers (`boats_export.space_to_depth`). Exits with 5 if a t
 from functools import partial
 from typing import Any
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import (
     Estimate,
     TimingSettings,
@@ -40,9 +41,7 @@ def measure(backbone: str = "resnet50", rounds: int = 60) -> ScriptResult:
         name: partial(open_session(content, "cpu", Threads(spin=True)).session.run, None, feeds)
         for name, content in contents.items()
     }
-    settings = TimingSettings(
-        3, untimed_calls=1, timed_calls=4, min_rounds=max(1, rounds // 4), min_seconds=0
-    )
+    settings = TimingSettings(3, untimed_calls=1, timed_calls=4, min_rounds=max(1, rounds // 4))
     values = time_interleaved(tasks, settings)
     row: dict[str, Any] = {
         "backbone": backbone,
@@ -61,20 +60,19 @@ def measure(backbone: str = "resnet50", rounds: int = 60) -> ScriptResult:
 
 def to_markdown(row: dict[str, Any]) -> str:
     """Return the table."""
-    lines = ["| network | p50 ms | p90 ms | MB |", "| --- | ---: | ---: | ---: |"]
-    for name, times in row["times"].items():
-        lines.append(
-            f"| {row['backbone']} {name} | {times['p50_ms']:.1f} | {times['p90_ms']:.1f} "
-            f"| {row[f'{name}_mb']:.1f} |"
-        )
+    cells = [
+        [f"{row['backbone']} {name}"]
+        + [f"{value:.1f}" for value in (times["p50_ms"], times["p90_ms"], row[f"{name}_mb"])]
+        for name, times in row["times"].items()
+    ]
     speedup, stem_speedup = (
         Estimate(*row[key]).format() for key in ("times_faster", "of_plain_stem")
     )
-    lines.append(
-        f"\nint8 is {speedup} times as fast as fp32, and {stem_speedup} times as fast as with a "
+    return (
+        f"{format_markdown(('network', 'p50 ms', 'p90 ms', 'MB'), cells)}\n\n"
+        f"int8 is {speedup} times as fast as fp32, and {stem_speedup} times as fast as with a "
         f"plain stem; the SVM has {SUPPORT_VECTORS} support vectors and {CLASSES} classes"
     )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

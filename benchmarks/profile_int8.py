@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from boats_benchmark.report import format_markdown
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
 from suite.harness import ScriptResult, run_script
@@ -114,20 +115,16 @@ def to_markdown(totals: dict[str, dict[str, float]]) -> str:
         {kind for runtime in totals.values() for kind in runtime},
         key=lambda kind: (kind == OTHERS, -onnxruntime_ms.get(kind, 0), kind),
     )
-    lines = [
-        f"| ms per image | {' | '.join(totals)} |",
-        f"| --- |{' ---: |' * len(totals)}",
+    runtimes = totals.values()
+    rows = [
+        [kind, *(f"{times[kind]:.2f}" if kind in times else "included" for times in runtimes)]
+        for kind in kinds
     ]
-    for kind in kinds:
-        cells = [
-            f"{runtime[kind]:.2f}" if kind in runtime else "included" for runtime in totals.values()
-        ]
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    sums = [f"{sum(runtime.values()):.2f}" for runtime in totals.values()]
-    lines.append(f"| all nodes | {' | '.join(sums)} |")
+    rows.append(["all nodes", *(f"{sum(times.values()):.2f}" for times in runtimes)])
+    table = format_markdown(("ms per image", *totals), rows)
     if "OpenVINO" not in totals:
-        lines.append("\nOpenVINO is not installed, see requirements/bench.txt.")
-    return "\n".join(lines)
+        table += "\n\nOpenVINO is not installed, see requirements/bench.txt."
+    return table
 
 
 if __name__ == "__main__":

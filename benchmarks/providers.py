@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import Task, TimingSettings, summarize, time_interleaved
 from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
 from boats_runtime.errors import ProviderError, first_line
@@ -100,7 +101,7 @@ def time_batch(tasks: dict[Key, Task], batch: int, rounds: int) -> list[dict[str
     """Time tasks in interleaved trials and return their rows as JSON values."""
     if not tasks:
         return []
-    settings = TimingSettings(2, untimed_calls=1, timed_calls=3, min_rounds=rounds, min_seconds=0)
+    settings = TimingSettings(2, untimed_calls=1, timed_calls=3, min_rounds=rounds)
     named = {"\t".join(key): task for key, task in tasks.items()}
     rows = []
     for name, values in time_interleaved(named, settings).items():
@@ -178,17 +179,14 @@ def make_torch_tasks(backbone: str, pixels: NDArray[np.uint8]) -> dict[Key, Task
 
 def to_markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
     """Return the table."""
-    lines = [
-        "| precision | provider | batch | p50 ms | p90 ms | images/s |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    lines.extend(
-        f"| {row['precision']} | {row['provider']} {row['nodes']} | {row['batch']} "
-        f"| {row['p50_ms']:.1f} | {row['p90_ms']:.1f} | {row['photos_per_second']:.1f} |"
+    cells = [
+        [row["precision"], f"{row['provider']} {row['nodes']}", row["batch"]]
+        + [f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "photos_per_second")]
         for row in rows
-    )
-    lines.extend(f"\n{message}." for message in missing)
-    return "\n".join(lines)
+    ]
+    header = ("precision", "provider", "batch", "p50 ms", "p90 ms", "images/s")
+    table = format_markdown(header, cells, text_columns=2)
+    return "\n".join([table, *(f"\n{message}." for message in missing)])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import (
     Estimate,
     TimingSettings,
@@ -130,7 +131,7 @@ def time_backends(
 ) -> dict[str, NDArray[np.int64]]:
     """Time the `BACKENDS` on the same features in new sessions."""
     settings = TimingSettings(
-        untimed_calls=1, timed_calls=RUNS, min_rounds=ROUNDS[batch], min_seconds=0, seed=seed
+        untimed_calls=1, timed_calls=RUNS, min_rounds=ROUNDS[batch], seed=seed
     )
     features = make_features(batch, svm.width)
     tasks = {name: partial(run, features) for name, run in svm.open(threads).items()}
@@ -182,26 +183,27 @@ def find_missed_targets(row: dict[str, Any]) -> list[str]:
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
     """Return the table; times are medians."""
-    lines = [
-        "| features | estimator | batch | scikit-learn ms | skl2onnx ms | graph ms (p90) "
-        "| share of skl2onnx (95%) | target | largest difference |",
-        f"|{' ---: |' * 9}",
-    ]
+    header = (
+        "features", "estimator", "batch", "scikit-learn ms", "skl2onnx ms", "graph ms (p90)",
+        "share of skl2onnx (95%)", "target", "largest difference",
+    )  # fmt: skip
+    cells = []
     for row in rows:
         sklearn_ms, skl2onnx_ms, graph_ms = (row["times"][name]["p50_ms"] for name in BACKENDS)
-        cells = (
-            row["features"],
-            row["estimator"],
-            row["batch"],
-            f"{sklearn_ms:.2f}",
-            f"{skl2onnx_ms:.2f}",
-            f"{graph_ms:.3f} ({row['times']['graph']['p90_ms']:.3f})",
-            Estimate(**row["share_of_skl2onnx"]).format(3),
-            f"{MAX_SHARES[row['batch']]:.2f}",
-            f"{row['largest_difference']['graph']:.0e}",
+        cells.append(
+            (
+                row["features"],
+                row["estimator"],
+                row["batch"],
+                f"{sklearn_ms:.2f}",
+                f"{skl2onnx_ms:.2f}",
+                f"{graph_ms:.3f} ({row['times']['graph']['p90_ms']:.3f})",
+                Estimate(**row["share_of_skl2onnx"]).format(3),
+                f"{MAX_SHARES[row['batch']]:.2f}",
+                f"{row['largest_difference']['graph']:.0e}",
+            )
         )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    return format_markdown(header, cells, text_columns=0)
 
 
 if __name__ == "__main__":

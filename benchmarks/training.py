@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import (
     TimingSettings,
     estimate_ratio,
@@ -71,7 +72,7 @@ def measure(
             "plain": partial(run_plain, network, paths),
             "boats": partial(run_boats, backend, paths),
         }
-        values = time_interleaved(tasks, TimingSettings(1, min_rounds=rounds, min_seconds=0))
+        values = time_interleaved(tasks, TimingSettings(1, min_rounds=rounds))
     times = {name: summarize(durations) for name, durations in values.items()}
     speedup = estimate_ratio(values["plain"], values["boats"])
     row = {
@@ -83,17 +84,16 @@ def measure(
         "times_faster": speedup.to_list(),
         "photos": "real" if data else "drawn",
     }
-    head_settings = TimingSettings(1, min_rounds=HEAD_ROUNDS, min_seconds=0)
+    head_settings = TimingSettings(1, min_rounds=HEAD_ROUNDS)
     head = summarize(time_interleaved({"head": train_head}, head_settings)["head"])
     plain, boats = (f"{IMAGES / times[name]['p50_ms'] * 1e3:.2f}" for name in ("plain", "boats"))
     cells = (
         f"{backbone}, {backend.name}", "real" if data else "synthetic", plain, boats,
         speedup.format(),
     )  # fmt: skip
+    header = ("network", "images", "plain loop, images/s", "boats, images/s", "speedup (95%)")
     table = (
-        "| network | images | plain loop, images/s | boats, images/s | speedup (95%) |\n"
-        "| --- | --- | ---: | ---: | ---: |\n"
-        f"| {' | '.join(cells)} |\n\n"
+        f"{format_markdown(header, [cells], text_columns=2)}\n\n"
         f"100 epochs of a head, batch size 128, {HEAD_IMAGES} x {HEAD_FEATURES} features: "
         f"{head['p50_ms'] / 1e3:.1f} s (median of {HEAD_ROUNDS})"
     )

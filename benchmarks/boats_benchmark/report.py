@@ -1,7 +1,7 @@
 """Report of a benchmark: a table for the terminal, a Markdown page and JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,12 @@ def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
         f"# boats-benchmark: {scenario}",
         "",
         *(f"**{warning}**\n" for warning in environment["warnings"]),
-        _format_row(header),
-        "| --- |" + " ---: |" * (len(header) - 1),
-        *map(_format_row, cells),
+        format_markdown(header, cells),
         *(f"\n{line}" for line in _format_errors(results)),
         "",
         "Duration of each stage for one image, in ms:",
         "",
-        *_format_stages(results),
+        _format_stages(results),
         "",
         *(f"![{Path(name).stem}]({name})\n" for name in plots),
         f"- machine: {environment['cpu']} ({', '.join(environment['cpu_features'])}), "
@@ -67,6 +65,15 @@ def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
         f"- command: `{record['command']}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def format_markdown(
+    header: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1
+) -> str:
+    """Return a Markdown table whose columns after the first `text_columns` are right-aligned."""
+    alignment = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
+    lines = [header, alignment, *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -125,10 +132,6 @@ def _make_row(result: ResultJson) -> list[str]:
     ]
 
 
-def _format_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _format_estimate(value: Mapping[str, float] | None, digits: int) -> str:
     return "-" if value is None else Estimate(**value).format(digits)
 
@@ -142,22 +145,18 @@ def _format_server(server: Mapping[str, Any]) -> str:
     return f"{rate} (bound {server['bound_ms']:.0f} ms)"
 
 
-def _format_stages(results: Sequence[ResultJson]) -> list[str]:
+def _format_stages(results: Sequence[ResultJson]) -> str:
     distinct: dict[tuple[str, str, int | None], ResultJson] = {}
     for result in select_successful(results):
         # The stages are those of one image, so batch sizes do not matter.
         distinct.setdefault((result["model"], result["provider"], result["threads"]), result)
-    if not distinct:
-        return []
-    stages = list(next(iter(distinct.values()))["stages_ms"])
-    lines = [
-        _format_row(["file", "provider", "threads", *stages]),
-        "| --- | --- | ---: |" + " ---: |" * len(stages),
+    stages = next((list(result["stages_ms"]) for result in distinct.values()), [])
+    rows = [
+        [Path(model).name, provider, threads or "all"]
+        + [f"{result['stages_ms'][stage]:.2f}" for stage in stages]
+        for (model, provider, threads), result in distinct.items()
     ]
-    for (model, provider, threads), result in distinct.items():
-        times = [f"{result['stages_ms'][stage]:.2f}" for stage in stages]
-        lines.append(_format_row([Path(model).name, provider, str(threads or "all"), *times]))
-    return lines
+    return format_markdown(["file", "provider", "threads", *stages], rows, text_columns=2)
 
 
 def _format_digests(results: Sequence[ResultJson]) -> str:

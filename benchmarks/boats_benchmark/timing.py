@@ -19,7 +19,10 @@ Clock = Callable[[], int]
 """Function that returns the time in nanoseconds."""
 
 MIN_P99_VALUES = 1000
-"""Smallest number of values with a 99th percentile; MLPerf Inference requires as many queries."""
+"""Smallest number of values with a 99th percentile, so that at least ten values exceed it."""
+
+RATIO_DRAWS = 2000
+PERCENTILE_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class TimingSettings:
     untimed_calls: int = 0
     timed_calls: int = 1
     min_rounds: int = 50
-    min_seconds: float = 2.0
+    min_seconds: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,9 +118,7 @@ def summarize(values: NDArray[np.int64]) -> dict[str, Any]:
     return {"count": values.size, **percentiles, "values_ns": values.tolist()}
 
 
-def estimate_ratio(
-    values: NDArray[np.int64], base: NDArray[np.int64], draws: int = 2000, seed: int = 0
-) -> Estimate:
+def estimate_ratio(values: NDArray[np.int64], base: NDArray[np.int64]) -> Estimate:
     """Divide the median of `values` by that of `base`, timed in the same rounds.
 
     The interval is a percentile bootstrap (Efron 1979) over whole rounds, as a slow phase of the
@@ -128,8 +129,6 @@ def estimate_ratio(
     Args:
         values: (rounds, calls) or (starts, rounds, calls) int64, nanoseconds.
         base: Values of the other task, with as many starts and rounds.
-        draws: Number of bootstrap samples.
-        seed: Seed of the bootstrap.
 
     Raises:
         ValueError: If the numbers of starts or rounds differ.
@@ -138,9 +137,9 @@ def estimate_ratio(
     starts, rounds = values.shape[:2]
     if base.shape[:2] != (starts, rounds):
         raise ValueError(f"shapes {values.shape} and {base.shape}: expected the same rounds")
-    rng = np.random.default_rng(seed)
-    ratios = np.empty(draws)
-    for draw in range(draws):
+    rng = np.random.default_rng(0)
+    ratios = np.empty(RATIO_DRAWS)
+    for draw in range(RATIO_DRAWS):
         start_indices = rng.integers(0, starts, (starts, 1))
         round_indices = rng.integers(0, rounds, (starts, rounds))
         numerator, denominator = (array[start_indices, round_indices] for array in (values, base))
@@ -149,9 +148,7 @@ def estimate_ratio(
     return Estimate(float(np.median(values) / np.median(base)), float(low), float(high))
 
 
-def estimate_percentiles(
-    trials: Sequence[NDArray[np.int64]], draws: int = 1000, seed: int = 0
-) -> dict[str, Estimate]:
+def estimate_percentiles(trials: Sequence[NDArray[np.int64]]) -> dict[str, Estimate]:
     """Return `p50_ms`, `p90_ms` and, of at least 1,000 values, `p99_ms`.
 
     The interval is a two-stage bootstrap (Davison and Hinkley 1997, section 3.8) over trials and
@@ -159,14 +156,12 @@ def estimate_percentiles(
 
     Args:
         trials: Durations of each trial, (N,) int64, nanoseconds.
-        draws: Number of bootstrap samples.
-        seed: Seed of the bootstrap.
     """
     pooled = np.concatenate(trials)
     ranks = _get_ranks(pooled.size)
-    rng = np.random.default_rng(seed)
-    samples = np.empty((draws, len(ranks)))
-    for draw in range(draws):
+    rng = np.random.default_rng(0)
+    samples = np.empty((PERCENTILE_DRAWS, len(ranks)))
+    for draw in range(PERCENTILE_DRAWS):
         indices = rng.integers(0, len(trials), len(trials))
         sample = [rng.choice(trials[index], trials[index].size) for index in indices]
         samples[draw] = np.percentile(np.concatenate(sample), ranks)

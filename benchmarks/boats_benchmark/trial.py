@@ -1,4 +1,4 @@
-"""One trial of a benchmark in a process of its own: load a file, warm up, and time it.
+"""One trial of a benchmark in a separate process: load a file, warm up, and time it.
 
     python -m boats_benchmark.trial '{"model": "boats.onnx", ...}'
 

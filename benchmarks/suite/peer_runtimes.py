@@ -243,9 +243,8 @@ def main() -> None:
     options = parser.parse_args()
     tasks, missing = open_backends(options.folder, options.backbone)
     settings = TimingSettings(
-        3, untimed_calls=1, timed_calls=2, min_rounds=options.rounds, min_seconds=0,
-        seed=options.seed,
-    )  # fmt: skip
+        3, untimed_calls=1, timed_calls=2, min_rounds=options.rounds, seed=options.seed
+    )
     values = time_interleaved(tasks, settings)
     json.dump(
         {"values": {name: times.tolist() for name, times in values.items()}, "missing": missing},
