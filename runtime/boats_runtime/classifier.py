@@ -78,7 +78,7 @@ class Classifier:
         self.metadata = file.metadata
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(open_session, file.content, provider, Threads(threads, spin))
-            # Work that the first image needs, done while the session opens.
+            # Done while the session opens; the first image needs Pillow's plugins.
             file.verify_digest()
             Image.preinit()
             try:
@@ -105,7 +105,7 @@ class Classifier:
 
     def warm_up(self) -> None:
         """Run the model once on a black image, so that the first prediction is not slower."""
-        warm_up(self._open_session())
+        warm_up(self._get_session())
 
     @property
     def compatibility_warning(self) -> str:
@@ -113,9 +113,8 @@ class Classifier:
         target: Any = self.metadata.provenance
         for key in ("proof", "quantization", "target"):
             target = target.get(key) if isinstance(target, Mapping) else None
-        if self.provider != "cpu" or target != "vnni":
-            return ""
-        if not saturates(cpu_flags(), platform.machine()):
+        affected = self.provider == "cpu" and target == "vnni"
+        if not affected or not saturates(cpu_flags(), platform.machine()):
             return ""
         return (
             "this int8 file was exported for CPUs with exact 8-bit sums, and this CPU may "
@@ -164,28 +163,12 @@ class Classifier:
             topa
             cannot be read: No such file or directory
         """
-
-        def decode(
-            item: ImageSource | ImageInput | Failure,
-        ) -> tuple[str, NDArray[np.uint8]] | Failure:
-            if isinstance(item, Failure):
-                return item
-            if not isinstance(item, ImageInput):
-                item = ImageInput(_get_name(item), item)
-            try:
-                return item.name, self.prepare(item.image)
-            except ImageError as error:
-                return Failure(str(error), item.name)
-
         # While one batch runs, the next one fills.
-        for batch in prefetch_batches(decode, images, 2 * self.batch, self.batch):
-            decoded = [item[1] for item in batch if not isinstance(item, Failure)]
-            predictions = iter(self.classify(np.stack(decoded)) if decoded else ())
+        for batch in prefetch_batches(self._decode, images, 2 * self.batch, self.batch):
+            pixels = [item[1] for item in batch if not isinstance(item, Failure)]
+            results = iter(self.classify(np.stack(pixels)) if pixels else ())
             for item in batch:
-                if isinstance(item, Failure):
-                    yield item
-                else:
-                    yield replace(next(predictions), name=item[0])
+                yield item if isinstance(item, Failure) else replace(next(results), name=item[0])
 
     def prepare(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return the network input `(height, width, 3) uint8` of an image.
@@ -261,6 +244,18 @@ class Classifier:
         (features,) = self._run_session(pixels, (FEATURES,))
         return features
 
+    def _decode(
+        self, item: ImageSource | ImageInput | Failure
+    ) -> tuple[str, NDArray[np.uint8]] | Failure:
+        if isinstance(item, Failure):
+            return item
+        if not isinstance(item, ImageInput):
+            item = ImageInput(_get_name(item), item)
+        try:
+            return item.name, self.prepare(item.image)
+        except ImageError as error:
+            return Failure(str(error), item.name)
+
     def _run_session(
         self, pixels: NDArray[np.uint8], outputs: tuple[str, ...]
     ) -> list[NDArray[Any]]:
@@ -270,54 +265,47 @@ class Classifier:
                 f"expected pixels (N, {size.height}, {size.width}, 3) uint8, "
                 f"got {pixels.shape} {pixels.dtype}"
             )
-        session = self._open_session()
+        session = self._get_session()
         count, batch = len(pixels), self._fixed_batch
-        if batch is None and self.provider != "cpu" and count > 1:
+        if batch is None:
             # Accelerators compile for each new shape: limit them to two batch sizes.
-            batch = self.batch
+            batch = self.batch if self.provider != "cpu" and count > 1 else max(1, count)
+        padding = -count % batch if count else batch
+        if padding:
+            black = np.zeros((padding, *pixels.shape[1:]), np.uint8)
+            pixels = np.concatenate([pixels, black])
         try:
-            if batch is None:
-                return list(session.run(list(outputs), {INPUT: pixels}))
-            # Pad the last batch with black images.
-            runs = -(-count // batch) or 1
-            padded = np.zeros((runs * batch, *pixels.shape[1:]), np.uint8)
-            padded[:count] = pixels
             parts = [
-                session.run(list(outputs), {INPUT: padded[start : start + batch]})
-                for start in range(0, len(padded), batch)
+                session.run(list(outputs), {INPUT: pixels[start : start + batch]})
+                for start in range(0, len(pixels), batch)
             ]
             return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
         except Exception as error:
             raise ModelError(f"the model fails on this input: {first_line(error)}") from error
 
-    def _open_session(self) -> Any:
+    def _get_session(self) -> Any:
         session = self._session  # read once: another thread may close the classifier
         if session is None:
             raise UsageError("this classifier is closed")
         return session
 
     def _check_interface(self) -> None:
-        size = self.metadata.preprocessing
-        inputs = [_get_signature(node) for node in self._session.get_inputs()]
-        batch = inputs[0][2][0] if len(inputs) == 1 and inputs[0][2] else None
-        if batch == 0 or inputs != [(INPUT, "tensor(uint8)", [batch, size.height, size.width, 3])]:
+        size, classes = self.metadata.preprocessing, len(self.metadata.labels)
+        inputs = _get_signatures(self._session.get_inputs())
+        _, shape = inputs.get(INPUT, ("", []))
+        batch = self._fixed_batch = shape[0] if shape else None
+        if batch == 0 or inputs != {INPUT: ("tensor(uint8)", [batch, size.height, size.width, 3])}:
             raise ModelError(
                 f"expected one input {INPUT} (N, {size.height}, {size.width}, 3) uint8"
             )
-        self._fixed_batch = batch
-        outputs = {node.name: _get_signature(node) for node in self._session.get_outputs()}
-        features = outputs.pop(FEATURES, None)
-        self._has_features = features is not None
-        classes = len(self.metadata.labels)
-        probabilities, label = OUTPUTS
-        expected = [
-            (label, "tensor(int64)", [batch]),
-            (probabilities, "tensor(float)", [batch, classes]),
-        ]
-        valid_features = features is None or (
-            features[1] == "tensor(float)" and len(features[2]) == 2
-        )
-        if sorted(outputs.values()) != expected or not valid_features:
+        outputs = _get_signatures(self._session.get_outputs())
+        self._has_features = FEATURES in outputs
+        features_type, features_shape = outputs.pop(FEATURES, ("tensor(float)", [batch, None]))
+        expected = {
+            "probabilities": ("tensor(float)", [batch, classes]),
+            "label": ("tensor(int64)", [batch]),
+        }
+        if outputs != expected or features_type != "tensor(float)" or len(features_shape) != 2:
             raise ModelError(
                 f"expected outputs probabilities (N, {classes}) float32 and label (N,) int64"
             )
@@ -327,7 +315,9 @@ def _get_name(image: ImageSource) -> str:
     return str(image) if isinstance(image, str | Path) else ""
 
 
-def _get_signature(node: Any) -> tuple[str, str, list[int | None]]:
-    """Return the name, type and shape of an input or output; None for a dynamic size."""
-    shape = [size if isinstance(size, int) else None for size in node.shape]
-    return node.name, node.type, shape
+def _get_signatures(nodes: Iterable[Any]) -> dict[str, tuple[str, list[int | None]]]:
+    """Return the type and shape of each input or output by name; None for a dynamic size."""
+    return {
+        node.name: (node.type, [size if isinstance(size, int) else None for size in node.shape])
+        for node in nodes
+    }

@@ -155,7 +155,6 @@ def test_classifier__error_names_the_file(tmp_path: Path, model: Path, image_pat
         {"input_shape": ("batch", "height", "width", 3)},
         {"input_shape": (0, HEIGHT, WIDTH, 3)},
         {"input_shape": (1, HEIGHT, WIDTH + 1, 3)},
-        {"input_shape": (4, 3, HEIGHT, WIDTH)},
     ],
     ids=str,
 )
@@ -182,8 +181,6 @@ def test_classifier__unexpected_input(model: Path, options: dict[str, object]) -
         {"features": "mean", "features_type": TensorProto.INT64},
         {"features": "index"},
         {"features": "pixels"},
-        {**FIXED_BATCH, "label_type": TensorProto.INT32},
-        {**FIXED_BATCH, "features": "pixels"},
     ],
     ids=str,
 )

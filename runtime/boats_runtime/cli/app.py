@@ -1,14 +1,12 @@
 """Shared parts of the commands: application, log, exit codes and checks for extras."""
 
-import gc
 import importlib.util
 import io
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import typer
@@ -31,11 +29,7 @@ def create_log(command: str) -> Log:
 
 
 def create_app(command: str) -> typer.Typer:
-    """Return a Typer application.
-
-    Each option can also be set by an environment variable: `BOATS_TRAIN_SEED` sets `--seed` of
-    `boats-train`.
-    """
+    """Return a Typer application; variables such as `BOATS_TRAIN_SEED` set its options."""
     return typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -85,17 +79,6 @@ def set_passive_openmp() -> None:
     They spin by default, which slows down two trainings on the same cores many times over.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-@contextmanager
-def pause_garbage_collection() -> Iterator[None]:
-    """Disable the garbage collector during imports, which create many objects but no garbage."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def require_extra(command: str, extra: str, modules: Sequence[str]) -> None:

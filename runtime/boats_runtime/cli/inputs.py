@@ -1,11 +1,4 @@
-"""Images named on the command line: files, folders, patterns, lists and standard input.
-
-image.jpg        a file
-images/          all images in the folder and its subfolders, sorted by name, without hidden files
-'cam*/*.jpg'     files that match the pattern; ** for any depth
--                one image on standard input
-@list.txt        a file with one name per line, or NUL-separated names; @- for standard input
-"""
+"""Images named on the command line: files, folders, patterns, lists and standard input."""
 
 import glob
 import os
@@ -26,6 +19,11 @@ def find_inputs(arguments: Iterable[str]) -> Iterator[ImageInput | Failure]:
 
     Images are not opened, except for the one on standard input. Folders are listed one at a time,
     when they are reached.
+
+    Args:
+        arguments: Files, folders, patterns such as `cam*/*.jpg`, `-` for an image on standard
+            input, `@FILE` for a list of these with one name per line or NUL-separated names, `@-`
+            for a list on standard input.
 
     Raises:
         UsageError: If a list cannot be read.

@@ -1,32 +1,20 @@
 """Writers of classification results: table, JSON, JSON Lines and CSV.
 
-Keys of each result in `--json`, `--jsonl`, `--output` and `--watch`; the schema version increases
-when the meaning of a key changes.
-
-    schema_version   1
-    path             as given or found; `-` for standard input
-    status           `ok` or `error`
-    error            reason of a failure; the keys below are missing in this case
-    label            most probable class
-    score            its probability, 0 to 1
-    unknown          whether the score is below the threshold
-    top              most probable classes, `label` and `score` each
-    latency_ms       time from pixels to probabilities, without decoding
-    provider         execution provider that ran the model
-    model            digest of the model file, as printed by `boats-export inspect`
+The keys are described in docs/reference/json.md.
 """
 
 import csv
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 import typer
 
-from boats_runtime.prediction import Failure, Outcome, Prediction
+from boats_runtime.prediction import Failure, Outcome
 
 SCHEMA_VERSION = 1
+"""Increased when the meaning of a key changes."""
 
 CSV_COLUMNS = (
     "path", "status", "label", "score", "unknown", "latency_ms", "provider", "model", "error",
@@ -49,10 +37,6 @@ class ResultContext:
     threshold: float
     top: int
 
-    def is_unknown(self, prediction: Prediction) -> bool:
-        """Return whether the score is below the threshold."""
-        return prediction.score < self.threshold
-
     def to_json(self, outcome: Outcome) -> dict[str, Any]:
         """Return a result with the keys of the schema."""
         head = {"schema_version": SCHEMA_VERSION, "path": outcome.name}
@@ -62,10 +46,8 @@ class ResultContext:
             "status": "ok",
             "label": outcome.label,
             "score": outcome.score,
-            "unknown": self.is_unknown(outcome),
-            "top": [
-                {"label": score.label, "score": score.score} for score in outcome.top[: self.top]
-            ],
+            "unknown": outcome.score < self.threshold,
+            "top": [asdict(score) for score in outcome.top[: self.top]],
             "latency_ms": outcome.latency_ms,
             "provider": self.provider,
             "model": self.model,
@@ -93,10 +75,7 @@ class ResultWriter(ABC):
 class TableWriter(ResultWriter):
     """Rows with the name of the image and the most probable classes.
 
-    Args:
-        stream: Stream to write to.
-        context: Values that all results share.
-        width: Width of the first column; grows if a name is longer.
+    The first column is `width` characters wide, and wider after a longer name.
     """
 
     def __init__(self, stream: TextIO, context: ResultContext, width: int) -> None:
@@ -105,12 +84,12 @@ class TableWriter(ResultWriter):
 
     def write(self, outcome: Outcome) -> None:
         """Write a row."""
-        if isinstance(outcome, Failure):
-            cells = f"error: {outcome}"
+        result = self._context.to_json(outcome)
+        if result["status"] == "error":
+            cells = f"error: {result['error']}"
         else:
-            classes = outcome.top[: self._context.top]
-            cells = "   ".join(f"{score.label} {score.score:.3f}" for score in classes)
-            if self._context.is_unknown(outcome):
+            cells = "   ".join(f"{top['label']} {top['score']:.3f}" for top in result["top"])
+            if result["unknown"]:
                 cells = f"unknown: {cells}"
         self._width = max(self._width, len(outcome.name))
         self._write_line(f"{outcome.name:{self._width}}   {cells}")
@@ -153,3 +132,10 @@ class CsvWriter(ResultWriter):
         """Write a row."""
         self._csv.writerow(self._context.to_json(outcome))
         self._stream.flush()
+
+
+WRITERS: dict[str, type[ResultWriter]] = {
+    "--json": JsonWriter,
+    "--jsonl": JsonlWriter,
+    "--csv": CsvWriter,
+}

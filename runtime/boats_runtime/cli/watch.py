@@ -7,15 +7,14 @@ written again counts as a new image.
 
 import json
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from boats_runtime.classifier import Classifier
 from boats_runtime.cli.inputs import find_images
-from boats_runtime.cli.json_lines import read_json_lines
 from boats_runtime.cli.results import ResultWriter
+from boats_runtime.cli.results_file import read_json_lines
 from boats_runtime.errors import DataError, OutputError
 from boats_runtime.files import write_atomic
 from boats_runtime.prediction import Failure
@@ -38,8 +37,6 @@ class PendingFile:
     """An image in the folder without a result.
 
     Attributes:
-        path: Path of the file.
-        version: Size and modification time.
         since: Monotonic time in seconds at which this version was first seen.
         decode_failed: Whether the last attempt to decode it failed.
         timed_out: Whether the next attempt is the last one.
@@ -69,11 +66,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with path.open("ab+") as stream:
-                entries = read_json_lines(stream, b"[", _parse_entry)
-            self._stream = path.open("ab")
+            entries = read_json_lines(path, b"[", _parse_entry)
         except OSError as error:
-            raise self._write_error(error) from error
+            raise self._create_error(error) from error
         except ValueError as error:
             raise DataError(
                 f"{path}: {error} is not an entry of boats-predict --watch; "
@@ -81,10 +76,6 @@ class Journal:
             ) from error
         self.versions = dict(entries)
         self._line_count = len(entries)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
 
     def add(self, name: str, version: FileVersion) -> None:
         """Record a classified file.
@@ -95,34 +86,23 @@ class Journal:
         self.versions[name] = version
         self._line_count += 1
         try:
-            self._stream.write(_format_line(name, version))
-            self._stream.flush()
-            if self._line_count > 2 * len(self.versions) + MAX_STALE_LINES:
-                self._stream.close()
-                lines = [_format_line(*entry) for entry in self.versions.items()]
-                write_atomic(self._path, b"".join(lines))
-                self._line_count = len(lines)
-                self._stream = self._path.open("ab")
+            with self._path.open("ab") as stream:
+                stream.write(_format_entry(name, version))
         except OSError as error:
-            raise self._write_error(error) from error
+            raise self._create_error(error) from error
+        if self._line_count > 2 * len(self.versions) + MAX_STALE_LINES:
+            lines = [_format_entry(*entry) for entry in self.versions.items()]
+            write_atomic(self._path, b"".join(lines))
+            self._line_count = len(lines)
 
-    def keep_only(self, names: Collection[str]) -> None:
-        """Forget the files with other names; their lines disappear with the next rewrite."""
-        self.versions = {name: version for name, version in self.versions.items() if name in names}
-
-    def _write_error(self, error: OSError) -> OutputError:
+    def _create_error(self, error: OSError) -> OutputError:
         return OutputError(
             f"{self._path}: cannot be written: {error.strerror}; choose another --journal"
         )
 
 
 class FolderWatcher:
-    """Finds new images in a folder and its subfolders; skips hidden files.
-
-    Args:
-        folder: Folder to poll.
-        journal: Record of the classified files.
-    """
+    """Finds new images in a folder and its subfolders; skips hidden files."""
 
     def __init__(self, folder: Path, journal: Journal) -> None:
         self._folder = folder
@@ -156,7 +136,8 @@ class FolderWatcher:
         self._pending = pending
         # An empty folder can be a disk that was removed: remember its files.
         if present:
-            self.journal.keep_only(present)
+            for name in self.journal.versions.keys() - present:
+                del self.journal.versions[name]
         return ready
 
 
@@ -164,9 +145,6 @@ def classify_new_images(
     classifier: Classifier, watcher: FolderWatcher, writer: ResultWriter
 ) -> NoReturn:
     """Classify new images until an interrupt.
-
-    A file is recorded after its result is written: a kill in between repeats one result and loses
-    none.
 
     Raises:
         OutputError: If the journal cannot be written.
@@ -179,11 +157,12 @@ def classify_new_images(
             if file.decode_failed and not file.timed_out:
                 continue  # possibly still being written
             writer.write(outcome)
+            # Recorded last: a kill repeats a result rather than losing it.
             watcher.journal.add(str(file.path), file.version)
         time.sleep(POLL_INTERVAL_S)
 
 
-def _format_line(name: str, version: FileVersion) -> bytes:
+def _format_entry(name: str, version: FileVersion) -> bytes:
     return (json.dumps([name, *version]) + "\n").encode()
 
 

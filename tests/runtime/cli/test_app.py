@@ -1,4 +1,3 @@
-import gc
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import pytest
 import typer
 
 from boats_runtime import errors
-from boats_runtime.cli.app import create_app, pause_garbage_collection, require_extra, run_app
+from boats_runtime.cli.app import create_app, require_extra, run_app
 from support.process import module_command
 
 EXIT_CODES = {
@@ -192,16 +191,3 @@ def test_require_extra__missing_modules() -> None:
     assert str(caught.value) == (
         "boats-test needs no_such_a, no_such_b, not installed: pip install 'boats[train]'"
     )
-
-
-# --- pause_garbage_collection
-
-
-def test_pause_garbage_collection__ends_with_the_block() -> None:
-    with pause_garbage_collection():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    with pytest.raises(KeyError), pause_garbage_collection():
-        raise KeyError
-    assert gc.isenabled()
-    gc.unfreeze()

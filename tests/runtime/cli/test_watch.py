@@ -2,7 +2,7 @@ import io
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,17 +29,9 @@ def journal_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_watcher(folder: Path, journal_path: Path) -> Iterator[Callable[[], FolderWatcher]]:
+def open_watcher(folder: Path, journal_path: Path) -> Callable[[], FolderWatcher]:
     """Function that opens a watcher of the folder, as after a restart."""
-    journals = []
-
-    def open_journal() -> FolderWatcher:
-        journals.append(Journal(journal_path))
-        return FolderWatcher(folder, journals[-1])
-
-    yield open_journal
-    for journal in journals:
-        journal.close()
+    return lambda: FolderWatcher(folder, Journal(journal_path))
 
 
 @pytest.fixture
