@@ -39,6 +39,7 @@ class ToyModel:
     features_type: int = TensorProto.FLOAT
     keepdims: bool = False
     metadata: bool = True
+    threshold: float | None = None
 
     def save(self, path: Path) -> Path:
         """Write the model and return the path."""
@@ -80,7 +81,9 @@ class ToyModel:
         opset = helper.make_opsetid("", 18)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
         if self.metadata:
-            metadata = ModelMetadata(self.labels, Preprocessing(HEIGHT, WIDTH))
+            metadata = ModelMetadata(
+                self.labels, Preprocessing(HEIGHT, WIDTH), threshold=self.threshold
+            )
             helper.set_model_props(model, metadata.to_properties())
         onnx.checker.check_model(model)
         content = model.SerializeToString()

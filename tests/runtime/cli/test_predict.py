@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from boats_runtime.classifier import Classifier
 from support.process import BIN, CommandResult
+from support.toy_model import ToyModel
 from support.waiting import wait_until
 
 Predict = Callable[..., CommandResult]
@@ -71,14 +73,14 @@ def test_predict__jsonl_and_csv_equal_json(
 # --- unknown
 
 
-@pytest.mark.parametrize("option", [None, 0.4])
+@pytest.mark.parametrize(("option", "unknown"), [(None, True), (0.3, False), (0.4, True)])
 def test_predict__threshold_of_the_model_or_the_option(
-    predict: Predict, dataset_folder: Path, classifier: Classifier, option: float | None
+    predict: Predict, tmp_path: Path, option: float | None, unknown: bool
 ) -> None:
-    threshold = option or classifier.metadata.threshold
-    assert threshold
-    rows = read_jsonl(predict("--jsonl", dataset_folder, threshold=option))
-    assert [row["unknown"] for row in rows] == [row["score"] < threshold for row in rows]
+    model = ToyModel(threshold=0.4).save(tmp_path / "toy.onnx")
+    Image.new("RGB", (50, 20), "gray").save(tmp_path / "gray.png")  # score 1/3
+    (row,) = read_jsonl(predict("--jsonl", "gray.png", model=model, threshold=option))
+    assert row["unknown"] is unknown
 
 
 # --- output file
