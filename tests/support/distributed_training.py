@@ -20,17 +20,11 @@ from boats_runtime.errors import BoatsError
 from boats_train.finetune.distributed import DistributedContext, join_distributed
 from boats_train.finetune.loop import Checkpoint
 from boats_train.finetune.sampling import keep_readable
-from boats_train.finetune.trainer import FineTuningSettings
-from support.fine_tuning import PREPROCESSING, fine_tune_small, load_data
-
-SETTINGS = FineTuningSettings(1e-3, 3, 4, 0, "all")
+from support.fine_tuning import PREPROCESSING, fine_tune_small, load_data, make_network
 
 
 def train(
-    distributed: DistributedContext,
-    folder: Path,
-    settings: FineTuningSettings = SETTINGS,
-    resume: bool = False,
+    distributed: DistributedContext, folder: Path, resume: bool = False, **settings: Any
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return the number of images with the history, and the weights.
 
@@ -39,7 +33,7 @@ def train(
     data = load_data(Path(sys.argv[1]))
     data = replace(data, train=keep_readable(data.train, PREPROCESSING, distributed))
     network, layer, history = fine_tune_small(
-        data, settings, Checkpoint(folder, resume), distributed, print, dropout=0.0
+        data, Checkpoint(folder, resume), make_network(dropout=0.0), distributed, print, **settings
     )
     facts = {"images": len(data.train.paths), "history": history}
     return facts, nn.Sequential(network, layer).state_dict()
@@ -72,10 +66,7 @@ def main() -> None:
         result, weights = train(distributed, out / "work")
         torch.save(weights, out / f"rank{rank}.pt")
         facts |= result
-        diverging = replace(SETTINGS, learning_rate=1e30, epochs=1)
-        facts["diverged"] = catch_error(distributed, out / "diverged", diverging)
-        uneven = replace(SETTINGS, batch_size=5)
-        facts["uneven"] = catch_error(distributed, out / "uneven", uneven)
+        facts["diverged"] = catch_error(distributed, out / "diverged", learning_rate=1e30, epochs=1)
         local_folder = out / f"local{rank}"
         if distributed.is_main:
             shutil.copytree(out / "work", local_folder)

@@ -1,7 +1,9 @@
 """Small networks and data for tests of training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from boats_train.finetune.trainer import FineTuningData, FineTuningSettings
 from boats_train.models.feature_network import FeatureNetwork
 
 PREPROCESSING = Preprocessing(48, 96)
+
+SETTINGS = FineTuningSettings(learning_rate=1e-3, epochs=3, batch_size=4, seed=0, unfreeze="all")
 
 FineTuned = tuple[FeatureNetwork, nn.Linear, list[EpochMetrics]]
 
@@ -42,7 +46,6 @@ def make_network(dropout: float = 0.2) -> FeatureNetwork:
 
 
 def load_data(folder: Path) -> FineTuningData:
-    """Return the images of a dataset."""
     dataset = scan_dataset(folder)
     train, valid = dataset.splits["train"], dataset.splits["valid"]
     return FineTuningData(train, valid, dataset.classes, PREPROCESSING)
@@ -50,16 +53,17 @@ def load_data(folder: Path) -> FineTuningData:
 
 def fine_tune_small(
     data: FineTuningData,
-    settings: FineTuningSettings,
     checkpoint: Checkpoint,
+    network: FeatureNetwork | None = None,
     distributed: DistributedContext | None = None,
     log: Callable[[str], None] = lambda _: None,
-    dropout: float = 0.2,
+    **settings: Any,
 ) -> FineTuned:
-    """Fine-tune the small network."""
-    network = make_network(dropout)
-    context = distributed or DistributedContext()
-    layer, history = fine_tune(network, data, settings, checkpoint, context, log)
+    """Fine-tune a network, by default the small one, with `SETTINGS` except for the given ones."""
+    network = network or make_network()
+    distributed = distributed or DistributedContext()
+    changed = replace(SETTINGS, **settings)
+    layer, history = fine_tune(network, data, changed, checkpoint, distributed, log)
     return network, layer, history
 
 

@@ -111,8 +111,8 @@ def test_run__records_cross_validation_and_threshold(
 def test_train_report_models__tables_of_the_report(
     config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
 ) -> None:
-    outcomes = train_report_models(replace(config, tune=True), dataset, workspace)
-    assert [outcome.entry.name for outcome in outcomes] == [
+    results = train_report_models(replace(config, tune=True), dataset, workspace)
+    assert list(results) == [
         "--model cnn",
         "--model finetune --lr 1e-4",
         "--model finetune --lr 1e-2",
@@ -120,13 +120,13 @@ def test_train_report_models__tables_of_the_report(
         "--model svm --tune off",
         "--model svm",
     ]
-    lines = format_comparison(outcomes).splitlines()
+    lines = format_comparison(results).splitlines()
     assert "| model | train | valid | test | test macro-F1 | report, test |" in lines
-    metrics = outcomes[2].metrics
+    metrics = results["--model finetune --lr 1e-2"].metrics
     cells = [f"{metrics[name].accuracy:.3f}" for name in ("train", "valid", "test")]
     cells.append(f"{metrics['test'].macro_f1:.3f}")
     assert f"| `--model finetune --lr 1e-2` | {' | '.join(cells)} | 0.727 |" in lines
-    write_comparison(outcomes, tmp_path / "comparison")
+    write_comparison(results, tmp_path / "comparison")
     files = {path.name for path in (tmp_path / "comparison").iterdir()}
     assert files == {"compare.md", "compare.json", "compare.png"}
 

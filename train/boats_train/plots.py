@@ -17,12 +17,7 @@ BLUE, ORANGE, GRAY = "#1f5f8b", "#d9762b", "#8a9299"
 
 
 def write_plots(result: TrainingResult, folder: Path) -> None:
-    """Write the plots of the last split (test, or valid without test) and the curves to a folder.
-
-    Args:
-        result: Result of the training.
-        folder: Run folder.
-    """
+    """Write the plots of the last split (test, or valid without test), and the curves."""
     name = list(result.metrics)[-1]
     figures = {
         "confusion.png": draw_confusion(result.metrics[name], name),
@@ -39,12 +34,7 @@ def write_plots(result: TrainingResult, folder: Path) -> None:
 
 
 def draw_confusion(metrics: ClassificationMetrics, name: str) -> Figure:
-    """Draw the confusion matrix, colored by the share of each true class.
-
-    Args:
-        metrics: Metrics of the split.
-        name: Name of the split.
-    """
+    """Draw the confusion matrix of a split, colored by the share of each true class."""
     counts, classes = metrics.confusion, [row.label for row in metrics.classes]
     size = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -66,13 +56,7 @@ def draw_confusion(metrics: ClassificationMetrics, name: str) -> Figure:
 def draw_reliability(
     targets: NDArray[np.int64], probabilities: NDArray[np.float64], name: str
 ) -> Figure:
-    """Draw the reliability diagram, see `boats_metrics.calibration`.
-
-    Args:
-        targets: (N,) int64, true class indices.
-        probabilities: (N, K) float64.
-        name: Name of the split.
-    """
+    """Draw the reliability diagram of (N,) true class indices and (N, K) probabilities."""
     correct = probabilities.argmax(axis=1) == targets
     reliability = compute_reliability(probabilities.max(axis=1), correct)
     scores = [row.score for row in reliability.bins]
@@ -88,11 +72,7 @@ def draw_reliability(
 
 
 def draw_coverage(selection: dict[str, Any]) -> Figure:
-    """Draw coverage and selective accuracy by threshold.
-
-    Args:
-        selection: Result of `ThresholdSelection.to_json`.
-    """
+    """Draw coverage and selective accuracy by threshold, from `ThresholdSelection.to_json`."""
     thresholds, coverages, accuracies = zip(
         *(point for point in selection["curve"] if point[2] is not None), strict=True
     )

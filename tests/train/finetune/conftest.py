@@ -2,9 +2,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from boats_train.finetune import sampling
+from boats_train.finetune.linear_head import single_thread
 from boats_train.finetune.trainer import FineTuningData
 from support.fine_tuning import load_data
 
@@ -13,10 +13,8 @@ from support.fine_tuning import load_data
 def single_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Decode without workers and compute in one thread, which is faster for small networks."""
     monkeypatch.setattr(sampling, "granted_cpus", lambda: 0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with single_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from boats_train.finetune.linear_head import HeadSettings, to_logistic_regression, train_in_memory
-from boats_train.finetune.loop import CURVES, Checkpoint
+from boats_train.finetune.loop import CURVES, Checkpoint, format_curves
 from support.fine_tuning import make_features, make_layer
 
 SETTINGS = HeadSettings(learning_rate=1e-2, epochs=8, batch_size=16, seed=5)
@@ -20,9 +21,10 @@ def test_train_in_memory__lowers_the_loss_and_writes_the_curves(tmp_path: Path) 
     assert [epoch["epoch"] for epoch in history] == list(range(1, 9))
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert not layer.training
-    lines = (tmp_path / CURVES).read_text().splitlines()
-    assert lines[0] == "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy"
-    assert len(lines) == 9
+    assert (tmp_path / CURVES).read_text() == format_curves(history)
+    assert list(history[0]) == [
+        "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
+    ]  # fmt: skip
 
 
 def test_train_in_memory__evaluates_the_validation_set() -> None:
@@ -34,15 +36,16 @@ def test_train_in_memory__evaluates_the_validation_set() -> None:
     assert last["valid_accuracy"] == np.mean((logits.argmax(1) == targets).numpy())
 
 
-def test_train_in_memory__without_checkpoint_gives_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_train_in_memory__resumed_gives_the_same_result_as_without_checkpoint(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    layers = [make_layer(), make_layer()]
-    for layer, checkpoint in zip(layers, (None, Checkpoint(Path("work"), False)), strict=True):
-        train_in_memory(layer, make_features(), make_features(), SETTINGS, checkpoint)
-    assert torch.equal(layers[0].weight, layers[1].weight)
-    assert [path.name for path in tmp_path.iterdir()] == ["work"]
+    layer, resumed, features = make_layer(), make_layer(), make_features()
+    history = train_in_memory(layer, features, features, SETTINGS)
+    start = replace(SETTINGS, epochs=3)
+    train_in_memory(make_layer(), features, features, start, Checkpoint(tmp_path, False))
+    checkpoint = Checkpoint(tmp_path, resume=True)
+    assert train_in_memory(resumed, features, features, SETTINGS, checkpoint) == history
+    assert torch.equal(resumed.weight, layer.weight)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

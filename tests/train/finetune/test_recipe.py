@@ -1,56 +1,39 @@
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from boats_runtime.errors import UsageError
 from boats_train.finetune import recipe as recipe_module
-from boats_train.finetune.distributed import DistributedContext
-from boats_train.finetune.loop import CHECKPOINT, CURVES, Checkpoint
-from boats_train.finetune.recipe import fine_tune
-from boats_train.finetune.trainer import FineTuningData, FineTuningSettings, Trainer
+from boats_train.finetune.loop import CHECKPOINT, CURVES, Checkpoint, EpochMetrics
+from boats_train.finetune.trainer import FineTuningData, Trainer
 from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
 from support.fine_tuning import PREPROCESSING, FineTuned, fine_tune_small, make_network
-
-SETTINGS = FineTuningSettings(learning_rate=1e-3, epochs=3, batch_size=4, seed=0, unfreeze="all")
 
 Train = Callable[..., FineTuned]
 
 
 @pytest.fixture
-def train(data: FineTuningData, tmp_path: Path) -> Train:
-    """Return a function that fine-tunes the small network."""
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    return Checkpoint(tmp_path, resume=False)
 
-    def run(
-        name: str = "work",
-        resume: bool = False,
-        log: Callable[[str], None] = lambda _: None,
-        **settings: object,
-    ) -> FineTuned:
-        return fine_tune_small(
-            data,
-            replace(SETTINGS, **settings),  # type: ignore[arg-type]
-            Checkpoint(tmp_path / name, resume),
-            log=log,
-        )
 
-    return run
+@pytest.fixture
+def train(data: FineTuningData, checkpoint: Checkpoint) -> Train:
+    return partial(fine_tune_small, data, checkpoint)
 
 
 def set_scores(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[torch.Tensor]:
     """Replace the evaluation by given scores; return a list of the evaluated layer weights."""
-    remaining = iter(scores)
+    remaining: Iterator[float] = iter(scores)
     weights: list[torch.Tensor] = []
 
-    def evaluate(trainer: Trainer) -> tuple[SimpleNamespace, float]:
+    def evaluate(trainer: Trainer) -> EpochMetrics:
         weights.append(trainer.state["averaged"].state_dict()["module.1.weight"].clone())
-        score = next(remaining)
-        return SimpleNamespace(accuracy=score, macro_f1=score), 1.0
+        return {"valid_macro_f1": next(remaining)}
 
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
     return weights
@@ -66,14 +49,13 @@ def assert_equal(trained: FineTuned, expected: FineTuned) -> None:
 
 @pytest.mark.parametrize(("unfreeze", "blocks"), [("all", "all"), ("2", "last 2")])
 def test_fine_tune__lowers_the_loss(
-    unfreeze: str, blocks: str, data: FineTuningData, tmp_path: Path
+    unfreeze: str, blocks: str, train: Train, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     network = FeatureNetwork(build_backbone("squeezenet1_1"), PREPROCESSING)
-    settings = FineTuningSettings(3e-4, 4, 4, 0, unfreeze)
     lines: list[str] = []
-    layer, history = fine_tune(
-        network, data, settings, Checkpoint(tmp_path, False), DistributedContext(), lines.append
+    _, layer, history = train(
+        network, log=lines.append, learning_rate=3e-4, epochs=4, unfreeze=unfreeze
     )
     assert layer.weight.shape == (3, 512)
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
@@ -88,9 +70,9 @@ def test_fine_tune__lowers_the_loss(
 
 
 def test_fine_tune__seed_determines_the_result(train: Train) -> None:
-    trained = train("first")
-    assert_equal(train("second"), trained)
-    assert train("third", seed=1)[2] != trained[2]
+    trained = train()
+    assert_equal(train(), trained)
+    assert train(seed=1)[2] != trained[2]
 
 
 def test_fine_tune__network_is_ready_for_inference(train: Train) -> None:
@@ -110,16 +92,13 @@ def test_fine_tune__only_the_last_blocks_change(train: Train) -> None:
     }
 
 
-def test_fine_tune__statistics_of_pretrained_weights_do_not_change(
-    data: FineTuningData, tmp_path: Path
-) -> None:
+def test_fine_tune__statistics_of_pretrained_weights_do_not_change(train: Train) -> None:
     network = make_network()
     norm = network.get_submodule("backbone.second.0")
     assert isinstance(norm, nn.BatchNorm2d)
     bias = nn.init.constant_(norm.bias, 0.1).detach().clone()  # random weights have zero
     before = {name: value.clone() for name, value in norm.named_buffers()}
-    checkpoint = Checkpoint(tmp_path, resume=False)
-    fine_tune(network, data, SETTINGS, checkpoint, DistributedContext(), lambda _: None)
+    train(network)
     assert all(torch.equal(before[name], value) for name, value in norm.named_buffers())
     assert not torch.equal(norm.bias, bias)
 
@@ -134,30 +113,11 @@ def test_fine_tune__returns_the_best_epoch(train: Train, monkeypatch: pytest.Mon
 
 
 def test_fine_tune__stops_early_also_when_resumed(
-    train: Train, monkeypatch: pytest.MonkeyPatch
+    data: FineTuningData, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe_module, "PATIENCE", 2)
     set_scores(monkeypatch, [0.2, 0.5, 0.5, 0.4])
-    stopped = train(epochs=20)
+    stopped = fine_tune_small(data, checkpoint, epochs=20)
     assert len(stopped[2]) == 4
-    assert_equal(train(epochs=20, resume=True), stopped)
-
-
-def test_fine_tune__interrupted_and_resumed_gives_the_same_result(train: Train) -> None:
-    whole = train("whole", epochs=5)
-
-    def interrupt(line: str) -> None:
-        if line.startswith("epoch 3:"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(epochs=5, log=interrupt)
-    lines: list[str] = []
-    assert_equal(train(epochs=5, resume=True, log=lines.append), whole)
-    assert lines[1].startswith("epoch 3:")
-    assert_equal(train(epochs=5, resume=True), whole)  # all epochs are done
-
-
-def test_fine_tune__too_many_blocks(train: Train) -> None:
-    with pytest.raises(UsageError, match=r"--unfreeze 4: .* 1 to 3, or all"):
-        train(unfreeze="4")
+    resumed = fine_tune_small(data, Checkpoint(checkpoint.folder, resume=True), epochs=20)
+    assert_equal(resumed, stopped)

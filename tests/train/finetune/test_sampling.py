@@ -65,11 +65,6 @@ def test_keep_readable__drops_images_that_cannot_be_decoded(
     assert images.targets.tolist() == [0, 2]
 
 
-def test_keep_readable__no_readable_image(data: FineTuningData, broken: Path) -> None:
-    images = LabeledImages((broken,), np.arange(1))
-    assert keep_readable(images, data.preprocessing, DistributedContext()).paths == ()
-
-
 def test_keep_readable__decodes_the_share_of_the_rank(
     data: FineTuningData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

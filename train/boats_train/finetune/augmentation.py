@@ -42,16 +42,9 @@ AUGMENTATION = v2.Compose(
 
 
 def augment(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Return a randomly changed copy of an image.
+    """Return a randomly changed copy of an RGB image, (H, W, 3) uint8.
 
-    The result depends on the arguments alone: PyTorch's global generator is left as it was.
-
-    Args:
-        pixels: (H, W, 3) uint8, RGB.
-        seed: Seed of the random parameters.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
+    The result depends on the arguments alone; PyTorch's global generator does not change.
     """
     image = torch.tensor(pixels).permute(2, 0, 1)
     with torch.random.fork_rng(devices=[]):

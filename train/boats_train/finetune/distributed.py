@@ -7,7 +7,7 @@ process its rank. The processes communicate through NCCL on GPUs and through glo
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
@@ -19,20 +19,16 @@ from boats_runtime.errors import UsageError
 TIMEOUT = timedelta(hours=1)
 """Longest wait for the other processes, which may be decoding images from a slow disk."""
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process among those that train together; a single process by default.
-
-    Attributes:
-        rank: Index of this process. Rank 0 writes and prints.
-        world_size: Number of processes.
-        device: Device of this process.
-    """
+    """This process, its rank and device among the processes that train together."""
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device: torch.device = CPU
 
     @property
     def is_main(self) -> bool:
@@ -40,12 +36,9 @@ class DistributedContext:
         return self.rank == 0
 
     def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the sum of a tensor over all processes.
+        """Return the sum of a tensor over all processes, on the device of the tensor.
 
-        All processes must call this with tensors of the same shape.
-
-        Returns:
-            The sum on the device of the tensor; with one process the tensor itself.
+        All processes must call this with the same shape. One process gets the tensor itself.
         """
         if self.world_size == 1:
             return values
@@ -71,10 +64,7 @@ class DistributedContext:
                 self.barrier()
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model with gradients averaged over the processes, and the weights of rank 0.
-
-        With one process, the model itself is returned.
-        """
+        """Return the model with the weights of rank 0 and gradients averaged over the processes."""
         if self.world_size == 1:
             return model
         device_ids = [self.device] if self.device.type == "cuda" else None
@@ -99,7 +89,7 @@ def join_distributed() -> Iterator[DistributedContext]:
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield DistributedContext(device=torch.device("cuda" if cuda else "cpu"))
         return
-    device = torch.device("cpu")
+    device = CPU
     if cuda:
         local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= gpus:

@@ -28,13 +28,8 @@ def find_blocks(backbone: nn.Module) -> list[list[nn.Module]]:
 def unfreeze(backbone: nn.Module, amount: str) -> list[nn.Module]:
     """Make the last blocks of a backbone trainable and freeze all others.
 
-    Args:
-        backbone: Network whose `requires_grad` flags are set.
-        amount: Number of blocks, 1 or more; or `all`, which includes parameters outside of blocks
-            such as the position embedding of a ViT.
-
-    Returns:
-        The trainable modules.
+    The amount is a number of blocks, 1 or more; or `all`, which includes parameters outside of
+    blocks such as the position embedding of a ViT. The trainable modules are returned.
 
     Raises:
         UsageError: If the backbone has fewer blocks.
@@ -59,7 +54,7 @@ def _list_modules(module: nn.Module, total: int) -> list[nn.Module]:
     for child in module.children():
         size = _count_parameters(child)
         is_container = type(child) in (nn.Sequential, nn.ModuleList) or size > total / 2
-        if is_container and any(True for _ in child.children()):
+        if is_container and list(child.children()):
             modules.extend(_list_modules(child, total))
         elif size:
             modules.append(child)

@@ -22,12 +22,7 @@ from boats_train.finetune.loop import Checkpoint, EpochMetrics, TrainingLoop
 
 @dataclass(frozen=True)
 class ArrayDataset:
-    """Inputs of a network with their classes.
-
-    Attributes:
-        inputs: Features (N, D) float32, or pixels (N, H, W, 3) uint8.
-        targets: Class indices, (N,) int64.
-    """
+    """Features (N, D) float32 or pixels (N, H, W, 3) uint8, and class indices (N,) int64."""
 
     inputs: NDArray[Any]
     targets: NDArray[np.int64]
@@ -35,14 +30,7 @@ class ArrayDataset:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """Training hyperparameters.
-
-    Attributes:
-        learning_rate: Learning rate of Adam, above 0.
-        epochs: Number of passes over the training set.
-        batch_size: Images per step.
-        seed: Seed of the order of the images and of dropout.
-    """
+    """Training hyperparameters; the seed determines the order of the images and dropout."""
 
     learning_rate: float
     epochs: int
@@ -59,15 +47,8 @@ def train_in_memory(
 ) -> list[EpochMetrics]:
     """Train a model in place with the cross-entropy loss.
 
-    Args:
-        model: Model from inputs to logits, (N, K) float32; in evaluation mode afterwards.
-        train: Training set.
-        valid: Validation set.
-        settings: Hyperparameters.
-        checkpoint: Where to save the state; None saves nothing.
-
-    Returns:
-        Metrics of each epoch: loss and accuracy of both sets.
+    The model maps inputs to logits, (N, K) float32, and is in evaluation mode afterwards. The
+    returned metrics of each epoch are loss and accuracy of both sets.
 
     Raises:
         RunError: If the loss is not finite, or the checkpoint cannot be used.
@@ -87,14 +68,11 @@ def train_in_memory(
             optimizer.step()
             total_loss += float(loss.detach()) * len(batch)
             correct += int((logits.argmax(1) == targets[batch]).sum())
-        model.eval()
-        valid_loss, valid_accuracy = _evaluate(model, valid, settings.batch_size)
-        return {
+        metrics = {
             "train_loss": total_loss / len(targets),
             "train_accuracy": correct / len(targets),
-            "valid_loss": valid_loss,
-            "valid_accuracy": valid_accuracy,
         }
+        return metrics | _evaluate(model, valid, settings.batch_size)
 
     state = {"model": model, "optimizer": optimizer}
     history = TrainingLoop(state, checkpoint, settings.seed).run(settings.epochs, train_epoch)
@@ -126,8 +104,8 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _evaluate(model: nn.Module, data: ArrayDataset, batch_size: int) -> tuple[float, float]:
-    """Return the mean loss and the accuracy."""
+def _evaluate(model: nn.Module, data: ArrayDataset, batch_size: int) -> EpochMetrics:
+    model.eval()
     total_loss, correct = 0.0, 0
     inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
     with torch.inference_mode():
@@ -135,4 +113,4 @@ def _evaluate(model: nn.Module, data: ArrayDataset, batch_size: int) -> tuple[fl
             logits = model(inputs[batch])
             total_loss += float(cross_entropy(logits, targets[batch], reduction="sum"))
             correct += int((logits.argmax(1) == targets[batch]).sum())
-    return total_loss / len(targets), correct / len(targets)
+    return {"valid_loss": total_loss / len(targets), "valid_accuracy": correct / len(targets)}

@@ -23,12 +23,10 @@ CURVES = "curves.csv"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training saves its state after every epoch.
+    """Folder where a training saves its state after every epoch.
 
-    Attributes:
-        folder: Folder for `checkpoint.pt` and `curves.csv`; created if missing.
-        resume: Whether to continue from the checkpoint in the folder, if it exists. If false, the
-            folder is emptied.
+    With `resume`, training continues from the checkpoint in the folder, if it exists; otherwise the
+    folder is emptied.
     """
 
     folder: Path
@@ -38,18 +36,10 @@ class Checkpoint:
 class TrainingLoop:
     """Run epochs and save the state after each of them.
 
+    The state is everything that training changes, by name; the values have `state_dict` and
+    `load_state_dict`. All processes read the checkpoint, rank 0 writes it; None saves nothing.
     Every epoch has its own seed, so a resumed training gives the same result as an uninterrupted
     one.
-
-    Args:
-        state: Everything that training changes, by name; each value has `state_dict` and
-            `load_state_dict`.
-        checkpoint: Where to save the state; None saves nothing.
-        seed: Seed of the training.
-        rank: Rank of this process; all processes read the checkpoint, rank 0 writes it.
-
-    Attributes:
-        history: Metrics of the finished epochs.
 
     Raises:
         RunError: If the checkpoint cannot be read or belongs to another network.
@@ -61,14 +51,10 @@ class TrainingLoop:
         self._state, self._seed, self._rank = state, seed, rank
         self._folder = checkpoint.folder if checkpoint else None
         self.history: list[EpochMetrics] = []
-        if checkpoint is None:
-            return
-        path = checkpoint.folder / CHECKPOINT
-        if checkpoint.resume and path.is_file():
-            self._load(path)
-        elif rank == 0:
+        if checkpoint and checkpoint.resume and (checkpoint.folder / CHECKPOINT).is_file():
+            self._load(checkpoint.folder / CHECKPOINT)
+        elif checkpoint and rank == 0:
             shutil.rmtree(checkpoint.folder, ignore_errors=True)
-        if rank == 0:
             checkpoint.folder.mkdir(parents=True, exist_ok=True)
 
     def run(
@@ -77,16 +63,10 @@ class TrainingLoop:
         train_epoch: Callable[[int], EpochMetrics],
         should_stop: Callable[[list[EpochMetrics]], bool] = lambda _: False,
     ) -> list[EpochMetrics]:
-        """Run the remaining epochs.
+        """Run the epochs that are not in the history, and return the history.
 
-        Args:
-            epochs: Total number of epochs, including those before an interruption.
-            train_epoch: Function that trains the epoch of a number, counted from 1, and returns
-                its metrics.
-            should_stop: Function that decides from the history whether to stop early.
-
-        Returns:
-            The history.
+        `train_epoch` trains the epoch of a number, counted from 1, and returns its metrics;
+        `should_stop` decides from the history whether to stop early.
 
         Raises:
             RunError: If the loss is not finite.

@@ -50,16 +50,8 @@ def fine_tune(
 ) -> tuple[nn.Linear, list[EpochMetrics]]:
     """Train a network in place, together with a new layer from its features to the classes.
 
-    All processes that train together must call this.
-
-    Args:
-        network: Network on the training device. Afterwards it is in evaluation mode, with the
-            averaged weights of the best epoch, equal in all processes.
-        data: Training and validation images.
-        settings: Hyperparameters.
-        checkpoint: Where to save the state.
-        distributed: This process and the number of processes.
-        log: Function that prints a message; called in rank 0 only.
+    All processes that train together must call this; rank 0 alone calls `log`. Afterwards the
+    network is in evaluation mode, with the averaged weights of the best epoch in all processes.
 
     Returns:
         The layer of the best epoch, D to K, and the metrics of each epoch: `train_loss` and
@@ -84,17 +76,15 @@ def fine_tune(
         log(trainer.describe())
 
     def train_epoch(number: int) -> EpochMetrics:
-        metrics = trainer.train_epoch(number)
-        valid, metrics["valid_loss"] = trainer.evaluate()
-        metrics |= {"valid_accuracy": valid.accuracy, "valid_macro_f1": valid.macro_f1}
-        best_so_far = max((epoch["valid_macro_f1"] for epoch in loop.history), default=-1.0)
-        improved = valid.macro_f1 > best_so_far
+        metrics = trainer.train_epoch(number) | trainer.evaluate()
+        macro_f1 = metrics["valid_macro_f1"]
+        improved = all(macro_f1 > epoch["valid_macro_f1"] for epoch in loop.history)
         if improved:
             trainer.save_best()
         if distributed.is_main:
             log(
                 f"epoch {number}: train loss {metrics['train_loss']:.3f}, "
-                f"valid macro-F1 {valid.macro_f1:.3f}{', the best so far' if improved else ''}"
+                f"valid macro-F1 {macro_f1:.3f}{', the best so far' if improved else ''}"
             )
         return metrics
 

@@ -1,11 +1,12 @@
 """Sampling and loading of images for fine-tuning."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, WeightedRandomSampler
 
 from boats_data.dataset import LabeledImages
 from boats_runtime.cpu import granted_cpus
@@ -22,7 +23,6 @@ SAMPLING, AUGMENTATION = 1, 2
 Key = tuple[int, int | None]
 """Index of an image and the seed of its augmentation; None leaves the image unchanged."""
 
-Sample = tuple[NDArray[np.uint8], np.int64]
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -51,16 +51,8 @@ class EpochSampler:
     https://arxiv.org/abs/1910.09217). Sampling classes uniformly would show the few images of a
     rare class dozens of times an epoch, and the network would memorize them.
 
-    All processes draw from the same order, which does not depend on their number.
-
-    Args:
-        targets: Class indices, (N,) int64, N at least 1.
-        count: Number of images in an epoch over all processes.
-        seed: Seed of the training.
-        distributed: This process and the number of processes.
-
-    Attributes:
-        epoch: Number of the epoch to draw; each epoch has a different order.
+    The `count` images of an epoch are shared by all processes. Their order depends on the seed and
+    the attribute `epoch`, not on the number of processes.
     """
 
     def __init__(
@@ -81,12 +73,7 @@ class EpochSampler:
 class ImageLoader:
     """Batches of images, decoded and augmented in worker processes.
 
-    Args:
-        images: Images and their classes.
-        preprocessing: Preprocessing of the network.
-        sampler: Keys of the images in order.
-        batch_size: Images in a batch; the last batch can be smaller.
-        world_size: Number of training processes that share the CPUs.
+    The last batch can be smaller. The workers of `world_size` training processes share the CPUs.
     """
 
     def __init__(
@@ -99,12 +86,12 @@ class ImageLoader:
     ) -> None:
         workers = granted_cpus() // world_size
         self._loader = DataLoader(
-            _ImageDataset(images, preprocessing),
-            batch_size,
-            sampler=sampler,
+            _BatchDataset(images, preprocessing),
+            batch_size=None,
+            sampler=BatchSampler(sampler, batch_size, drop_last=False),  # type: ignore[arg-type]
             num_workers=workers,
             persistent_workers=workers > 0,
-            collate_fn=_collate,
+            collate_fn=_keep_arrays,
             # The default would draw from the global generator, which dropout uses.
             generator=torch.Generator(),
         )
@@ -122,25 +109,24 @@ class ImageLoader:
             yield torch.from_numpy(pixels), torch.from_numpy(targets)
 
 
-class _ImageDataset(Dataset[Sample | DataError]):
+class _BatchDataset(Dataset[Batch | DataError]):
     def __init__(self, images: LabeledImages, preprocessing: Preprocessing) -> None:
         self._images, self._preprocessing = images, preprocessing
 
-    def __getitem__(self, key: Key) -> Sample | DataError:
-        index, seed = key
-        path = self._images.paths[index]
-        try:
-            pixels = self._preprocessing.read(path)
-        except ImageError as error:
-            # Returned, not raised: DataLoader would add the traceback of the worker.
-            return DataError(f"{path}: was readable when the training started, but now: {error}")
-        return pixels if seed is None else augment(pixels, seed), self._images.targets[index]
+    def __getitem__(self, keys: list[Key]) -> Batch | DataError:
+        batch = []
+        for index, seed in keys:
+            path = self._images.paths[index]
+            try:
+                pixels = self._preprocessing.read(path)
+            except ImageError as error:
+                # Returned, not raised: DataLoader would add the traceback of the worker.
+                return DataError(
+                    f"{path}: was readable when the training started, but now: {error}"
+                )
+            batch.append(pixels if seed is None else augment(pixels, seed))
+        return np.stack(batch), self._images.targets[[index for index, _ in keys]]
 
 
-def _collate(samples: Sequence[Sample | DataError]) -> Batch | DataError:
-    """Return arrays; tensors would need shared memory, of which containers often have little."""
-    errors = [sample for sample in samples if isinstance(sample, DataError)]
-    if errors:
-        return errors[0]
-    pixels, targets = zip(*samples, strict=True)
-    return np.stack(pixels), np.asarray(targets)
+def _keep_arrays(batch: Any) -> Any:
+    return batch  # tensors would need shared memory, of which containers often have little

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from boats_data.dataset import LabeledImages
-from boats_metrics.classification import ClassificationMetrics, compute_metrics
+from boats_metrics.classification import compute_metrics
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.finetune.distributed import DistributedContext
@@ -41,10 +41,8 @@ class FineTuningSettings(HeadSettings):
     """Fine-tuning hyperparameters.
 
     The learning rate is the highest one of the backbone, the number of epochs the largest, the
-    batch size that of all processes together.
-
-    Attributes:
-        unfreeze: Number of last blocks to train, 1 or more, or `all`.
+    batch size that of all processes together. `unfreeze` is the number of last blocks to train, 1
+    or more, or `all`.
     """
 
     unfreeze: str
@@ -52,14 +50,7 @@ class FineTuningSettings(HeadSettings):
 
 @dataclass(frozen=True)
 class FineTuningData:
-    """Images to train on and to evaluate on.
-
-    Attributes:
-        train: Training images, 1 or more; all can be decoded, as after `keep_readable`.
-        valid: Validation images, likewise.
-        classes: K class names.
-        preprocessing: Preprocessing of the network.
-    """
+    """Images to train on and to evaluate on; all can be decoded, as after `keep_readable`."""
 
     train: LabeledImages
     valid: LabeledImages
@@ -70,11 +61,7 @@ class FineTuningData:
 class Trainer:
     """Network, classifier layer, averaged weights and optimizer of one training.
 
-    Args:
-        network: Network on the training device; changed in place.
-        data: Training and validation images.
-        settings: Hyperparameters.
-        distributed: This process and the number of processes.
+    The network is on the training device and is changed in place.
 
     Attributes:
         state: Everything that training changes, by name.
@@ -92,7 +79,8 @@ class Trainer:
         distributed: DistributedContext,
     ) -> None:
         world_size = distributed.world_size
-        if settings.batch_size % world_size:
+        batch_size, remainder = divmod(settings.batch_size, world_size)
+        if remainder:
             raise UsageError(
                 f"--batch-size {settings.batch_size}: cannot be shared evenly by {world_size} "
                 f"processes, give a multiple of {world_size}"
@@ -102,7 +90,7 @@ class Trainer:
         # Every step has a full batch, whatever the number of images.
         self._steps = math.ceil(len(data.train.paths) / settings.batch_size)
         self._trainable = unfreeze(network.backbone, settings.unfreeze)
-        init_batchnorm_statistics(network, data, settings.seed)
+        _init_batchnorm_statistics(network, data, settings.seed)
         torch.manual_seed(settings.seed)
         self._layer = nn.Linear(_count_features(network, data.preprocessing), len(data.classes))
         self._model = nn.Sequential(network, self._layer).to(self._device)
@@ -134,7 +122,6 @@ class Trainer:
         )
         indices = range(distributed.rank, len(data.valid.paths), world_size)
         valid_keys: list[Key] = [(index, None) for index in indices]
-        batch_size = settings.batch_size // world_size
         self._train_loader = ImageLoader(
             data.train, data.preprocessing, self._sampler, batch_size, world_size
         )
@@ -144,9 +131,7 @@ class Trainer:
 
     def describe(self) -> str:
         """Return a one-line summary of the training."""
-        trainable = sum(
-            weight.numel() for weight in self._model.parameters() if weight.requires_grad
-        )
+        trainable = sum(x.numel() for x in self._model.parameters() if x.requires_grad)
         amount = self._settings.unfreeze
         blocks = "all" if amount == "all" else f"last {amount}"
         return (
@@ -158,7 +143,11 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> EpochMetrics:
         """Train one epoch, counted from 1, and return loss, accuracy and last learning rate."""
-        self._set_modes()
+        self._model.eval()
+        for module in self._trainable:
+            module.train()
+        for norm in _list_batchnorms(self._model):
+            norm.eval()
         self._sampler.epoch = epoch
         sums = torch.zeros(2, device=self._device)
         learning_rate = 0.0
@@ -169,8 +158,8 @@ class Trainer:
         loss, accuracy = (self._distributed.all_reduce_sum(sums) / batches).tolist()
         return {"train_loss": loss, "train_accuracy": accuracy, "rate": learning_rate}
 
-    def evaluate(self) -> tuple[ClassificationMetrics, float]:
-        """Return metrics and mean loss of the averaged weights on the validation images."""
+    def evaluate(self) -> EpochMetrics:
+        """Return loss, accuracy and macro-F1 of the averaged weights on the validation images."""
         valid, distributed = self._data.valid, self._distributed
         predictions = torch.zeros(len(valid.paths), dtype=torch.int64)
         share = predictions[distributed.rank :: distributed.world_size]  # a view
@@ -184,7 +173,12 @@ class Trainer:
                 count += len(targets)
         predicted = distributed.all_reduce_sum(predictions).numpy()
         loss = float(distributed.all_reduce_sum(total_loss)) / len(valid.paths)
-        return compute_metrics(valid.targets, predicted, self._data.classes), loss
+        metrics = compute_metrics(valid.targets, predicted, self._data.classes)
+        return {
+            "valid_loss": loss,
+            "valid_accuracy": metrics.accuracy,
+            "valid_macro_f1": metrics.macro_f1,
+        }
 
     def save_best(self) -> None:
         """Save the averaged weights as the best ones."""
@@ -198,7 +192,7 @@ class Trainer:
         return self._layer
 
     def _step(self, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Run one step and return its mean loss and accuracy, (2,) float32."""
+        """Return the mean loss and the accuracy of the batch, (2,) float32."""
         with self._autocast:
             logits = self._parallel(pixels)
             loss = self._loss(logits, targets)
@@ -214,37 +208,25 @@ class Trainer:
         accuracy = (logits.argmax(dim=1) == targets).float().mean()
         return torch.stack([loss.detach(), accuracy])
 
-    def _set_modes(self) -> None:
-        self._model.eval()
-        for module in self._trainable:
-            module.train()
-        for module in self._model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-
 
 def schedule(step: int, steps: int) -> float:
-    """Return the factor of the learning rate: a linear warm-up, then a cosine decay to zero.
-
-    Args:
-        step: Index of the step.
-        steps: Total number of steps.
-    """
+    """Return the factor of the learning rate: a linear warm-up, then a cosine decay to zero."""
     warm_up = max(1, round(WARM_UP * steps))
     if step < warm_up:
         return (step + 1) / warm_up
     return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
 
 
-def init_batchnorm_statistics(network: FeatureNetwork, data: FineTuningData, seed: int) -> None:
+def _init_batchnorm_statistics(network: FeatureNetwork, data: FineTuningData, seed: int) -> None:
     """Set the BatchNorm statistics of random weights to those of a few training images.
 
     With data-dependent initialization (Mishkin & Matas 2016, https://arxiv.org/abs/1511.06422) the
     signal neither vanishes nor grows from layer to layer. Pretrained weights keep their statistics,
     or the biases that replace them.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms or any(_is_trained(norm) for norm in norms):
+    norms = _list_batchnorms(network)
+    values = [value for norm in norms for value in (norm.running_mean, norm.bias)]
+    if not norms or any(value is not None and value.any() for value in values):
         return
     sampler = EpochSampler(data.train.targets, STATISTICS_IMAGES, seed, DistributedContext())
     loader = ImageLoader(data.train, data.preprocessing, sampler, STATISTICS_IMAGES)
@@ -260,9 +242,8 @@ def init_batchnorm_statistics(network: FeatureNetwork, data: FineTuningData, see
         norm.momentum = momentum
 
 
-def _is_trained(norm: nn.BatchNorm2d) -> bool:
-    values = (norm.running_mean, norm.bias)
-    return any(value is not None and bool(value.any()) for value in values)
+def _list_batchnorms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _make_optimizer(
