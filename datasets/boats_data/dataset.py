@@ -54,8 +54,8 @@ def scan_dataset(root: Path) -> Dataset:
     """
     if not root.is_dir():
         raise DataError(
-            f"{root}: folder does not exist; pass --data DIR with train/<class>/*.jpg and "
-            "valid/<class>/*.jpg, or try --demo"
+            f"{root}: folder does not exist; pass a folder with train/<class>/*.jpg and "
+            "valid/<class>/*.jpg, or try boats-train --demo"
         )
     for name in ("train", "valid"):
         if not (root / name).is_dir():
@@ -100,18 +100,26 @@ def scan_classes(folder: Path) -> dict[str, tuple[Path, ...]]:
     """List the images of every class folder, sorted, without opening them.
 
     Raises:
-        DataError: If the folder does not exist or cannot be read.
+        DataError: If the folder cannot be read, for example because it does not exist.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: folder does not exist")
     try:
         return {
-            child.name: tuple(path for path in _list_visible(child) if _is_image(path))
+            child.name: tuple(
+                path
+                for path in _list_visible(child)
+                if path.suffix.lower() in SUFFIXES and path.is_file()
+            )
             for child in _list_visible(folder)
             if child.is_dir()
         }
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the names of all files below a folder, relative to it, except hidden ones."""
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    return [name.as_posix() for name in names if not any(part[0] == "." for part in name.parts)]
 
 
 def digest_images(
@@ -131,7 +139,3 @@ def digest_images(
 
 def _list_visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()

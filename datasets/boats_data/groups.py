@@ -35,14 +35,10 @@ def find_groups(paths: Sequence[Path], pattern: str | None) -> list[str] | None:
     Raises:
         UsageError: If the pattern is not a regular expression or does not match every file name.
     """
-    groups: list[str] = []
-    for path, group in zip(
-        paths, match_groups((path.name for path in paths), pattern), strict=True
-    ):
-        if group is not None:
-            groups.append(group)
-        elif pattern is None:
-            return None
-        else:
-            raise UsageError(f"--groups {pattern}: does not match {path}")
-    return groups
+    matches = match_groups((path.name for path in paths), pattern)
+    groups = [group for group in matches if group is not None]
+    if len(groups) == len(paths):
+        return groups
+    if pattern is None:
+        return None
+    raise UsageError(f"--groups {pattern}: does not match {paths[matches.index(None)]}")

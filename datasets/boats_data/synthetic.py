@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from boats_runtime.errors import OutputError, UsageError
 
-DEMO_COUNTS: Mapping[str, tuple[int, int, int]] = {
+Counts = Mapping[str, tuple[int, int, int]]
+
+DEMO_COUNTS: Counts = {
     "water": (30, 6, 8),
     "ferry": (34, 6, 8),
     "motorboat": (26, 5, 7),
@@ -33,9 +34,8 @@ _COLUMNS = np.arange(WIDTH, dtype=np.float32)[None]
 _OVERSAMPLING = 2  # boats are drawn larger and reduced, which smooths their edges
 
 Point = tuple[float, float]
-Polygon = list[Point]
 Colors = tuple[tuple[int, int, int], ...]
-Shape = tuple[Colors, Polygon]  # colors to choose from
+Shape = tuple[Colors, list[Point]]  # colors to choose from, and a polygon
 Pixels = NDArray[np.float32]
 
 _PALE: Colors = ((236, 236, 230), (226, 214, 188))
@@ -48,26 +48,23 @@ _STEEL: Colors = ((176, 182, 188),)
 _SKIN: Colors = ((204, 156, 124),)
 _WALLS = ((196, 130, 92), (214, 170, 118), (188, 98, 78), (222, 202, 170), (96, 116, 84))
 # For each day of a split: colors of the sky, the horizon and the water, and white in percent
-_LIGHTS = np.array(
-    [
-        [(92, 150, 214), (190, 216, 236), (26, 84, 94), (104, 103, 98)],  # noon
-        [(170, 188, 206), (222, 228, 234), (52, 94, 98), (95, 96, 97)],  # overcast
-        [(126, 172, 230), (234, 222, 206), (40, 84, 102), (102, 96, 92)],  # morning
-        [(104, 136, 190), (246, 208, 164), (34, 74, 94), (96, 88, 86)],  # evening
-    ],
-    dtype=np.float32,
+_LIGHTS = (
+    ((92, 150, 214), (190, 216, 236), (26, 84, 94), (104, 103, 98)),  # noon
+    ((170, 188, 206), (222, 228, 234), (52, 94, 98), (95, 96, 97)),  # overcast
+    ((126, 172, 230), (234, 222, 206), (40, 84, 102), (102, 96, 92)),  # morning
+    ((104, 136, 190), (246, 208, 164), (34, 74, 94), (96, 88, 86)),  # evening
 )
 
 
-def _box(x: float, y: float, width: float, height: float) -> Polygon:
+def _box(x: float, y: float, width: float, height: float) -> list[Point]:
     return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
-def _line(start: Point, end: Point, width: float = 0.012) -> Polygon:
+def _line(start: Point, end: Point, width: float = 0.012) -> list[Point]:
     return [start, end, (end[0] + width, end[1]), (start[0] + width, start[1])]
 
 
-def _hull(height: float, stern: float, bow: float, overhang: float) -> Polygon:
+def _hull(height: float, stern: float, bow: float, overhang: float) -> list[Point]:
     """Return the side of a hull: height amidships, rise of stern and bow, overhang of the bow."""
     x = np.linspace(-0.5, 0.5, 25)
     y = height + np.where(x < 0, stern, bow) * np.abs(2 * x) ** 2.5
@@ -124,18 +121,13 @@ def draw_image(label: str, light: int, rng: np.random.Generator) -> Image.Image:
         label: Key of `DEMO_COUNTS`.
         light: Light of the day, 0 to 3.
         rng: Source of everything else that varies.
-
-    Raises:
-        UsageError: If the class is unknown.
     """
-    if label not in DEMO_COUNTS:
-        raise UsageError(f"{label!r}: unknown demo class; choose from {', '.join(DEMO_COUNTS)}")
-    sky, haze, water, white = _LIGHTS[light]
+    sky, haze, water, white = np.array(_LIGHTS[light], dtype=np.float32)
     horizon = int(rng.integers(20, 60))
     waves = _draw_waves(rng, horizon)
     scene = water * rng.uniform(0.85, 1.3) + 9 * waves[..., None]
     _add(scene, _draw_shore(rng, horizon, sky, haze), horizon, waves)
-    if label in _BOATS:
+    if label != "water":
         shortest, longest, shapes = _BOATS[label]
         length = WIDTH * rng.uniform(shortest, longest)
         x = WIDTH / 2 + rng.uniform(-0.5, 0.5) * (WIDTH - length)
@@ -148,15 +140,13 @@ def draw_image(label: str, light: int, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def _draw_boat(
-    rng: np.random.Generator, shapes: list[Shape], origin: Point, scale: Point
-) -> Pixels:
+def _draw_boat(rng: np.random.Generator, shapes: list[Shape], start: Point, scale: Point) -> Pixels:
     """Return a layer with the boat `(240, 800, 4) float32`, 0 to 255."""
     layer = Image.new("RGBA", (WIDTH * _OVERSAMPLING, HEIGHT * _OVERSAMPLING))
     draw = ImageDraw.Draw(layer)
     for colors, polygon in shapes:
         color = (rng.choice(colors) + rng.integers(-12, 13, 3)).clip(0, 255)
-        points = (np.array(polygon) * scale + origin) * _OVERSAMPLING
+        points = (np.array(polygon) * scale + start) * _OVERSAMPLING
         draw.polygon([(x, y) for x, y in points.tolist()], tuple(color.tolist()))
     return np.array(layer.reduce(_OVERSAMPLING), dtype=np.float32)
 
@@ -203,9 +193,7 @@ def _add(scene: Pixels, layer: Pixels, row: int, waves: Pixels) -> None:
         scene += (pixels[..., :3] - scene) * (pixels[..., 3:] / 255)
 
 
-def write_demo_data(
-    root: Path, seed: int = 0, counts: Mapping[str, tuple[int, int, int]] = DEMO_COUNTS
-) -> None:
+def write_demo_data(root: Path, seed: int = 0, counts: Counts = DEMO_COUNTS) -> None:
     """Draw the demo dataset into a new folder, completely or not at all.
 
     The same seed and counts give the same bytes. Demo data that exists is kept.
@@ -213,27 +201,28 @@ def write_demo_data(
     Args:
         root: Folder of the dataset, `root/train/<class>/*.jpg` and so on.
         seed: Seed of the images.
-        counts: Number of images of each class in `train`, `valid` and `test`.
+        counts: Number of images of each class, a key of `DEMO_COUNTS`, in the three splits.
 
     Raises:
-        UsageError: If the folder exists and is not this demo dataset, or a class is unknown.
+        UsageError: If the folder exists and is not this demo dataset.
         OutputError: If the folder cannot be written, for example because the disk is full.
     """
-    settings = {"seed": seed, "counts": {label: list(numbers) for label, numbers in counts.items()}}
+    settings = json.dumps({"seed": seed, "counts": dict(counts)}) + "\n"
+    marker = root / _MARKER
     try:
         if root.exists() or root.is_symlink():
-            _check_settings(root, settings)
+            if not marker.is_file() or marker.read_bytes() != settings.encode():
+                raise UsageError(
+                    f"{root}: exists and is not the demo data of seed {seed}; choose a folder that "
+                    "does not exist, or omit --demo to train on the images in it"
+                )
             return
         root.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root.parent))
-        try:
-            _write_images(scratch, seed, counts)
-            (scratch / _MARKER).write_text(json.dumps(settings) + "\n")
-            scratch.chmod(0o755)  # mkdtemp makes folders private
-            scratch.rename(root)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+        with tempfile.TemporaryDirectory(prefix=".drawing-", dir=root.parent) as scratch:
+            folder = Path(scratch, root.name)
+            _write_images(folder, seed, counts)
+            (folder / _MARKER).write_text(settings)
+            folder.rename(root)
     except OSError as error:
         raise OutputError(
             f"{root}: cannot write the demo data: {error.strerror or error}; "
@@ -241,25 +230,7 @@ def write_demo_data(
         ) from error
 
 
-def _check_settings(root: Path, settings: Mapping[str, object]) -> None:
-    try:
-        found = json.loads((root / _MARKER).read_bytes())
-    except (OSError, ValueError):
-        found = None
-    if found == settings:
-        return
-    if isinstance(found, dict) and "seed" in found:
-        raise UsageError(
-            f"{root}: contains demo data of seed {found['seed']} or of other counts; remove it, "
-            "or choose a folder that does not exist"
-        )
-    raise UsageError(
-        f"{root}: exists and is not demo data; choose a folder that does not exist, "
-        "or omit --demo to train on the images in it"
-    )
-
-
-def _write_images(root: Path, seed: int, counts: Mapping[str, tuple[int, int, int]]) -> None:
+def _write_images(root: Path, seed: int, counts: Counts) -> None:
     for label, numbers in counts.items():
         for (split, first_day), number in zip(_FIRST_DAYS.items(), numbers, strict=True):
             folder = root / split / label
@@ -268,8 +239,7 @@ def _write_images(root: Path, seed: int, counts: Mapping[str, tuple[int, int, in
                 # A generator for each image, so that an image does not depend on the counts.
                 rng = np.random.default_rng(list(f"{seed}/{split}/{label}/{index}".encode()))
                 light = index % len(_LIGHTS)
-                image = draw_image(label, light, rng)
-                content = io.BytesIO()
+                image, content = draw_image(label, light, rng), io.BytesIO()
                 image.save(content, "JPEG", quality=int(rng.integers(55, 96)))
                 path = folder / f"{first_day + light}_{label}_{index:03}.jpg"
                 path.write_bytes(content.getvalue())

@@ -1,7 +1,5 @@
-import hashlib
 import json
 import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from boats_data.check.checks import check_data
 from boats_data.check.report import MAX_EXAMPLES, MAX_ROWS, to_json, to_lines
 from boats_runtime.cli import app as app_module
 from boats_runtime.errors import UsageError
+from support.archives import INTACT, write_manifest
 from support.checked_dataset import CheckedDataset
 from support.process import run_command, run_module
 
@@ -22,20 +21,10 @@ def images(dataset_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> CheckedDataset:
-    return CheckedDataset(tmp_path / "data")
-
-
-@pytest.fixture
-def archive(dataset_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """An archive of a dataset, and its manifest."""
-    path, manifest = tmp_path / "images.zip", tmp_path / "images.sha256"
-    with zipfile.ZipFile(path, "w") as file, manifest.open("w", encoding="utf-8") as lines:
-        for image in sorted(dataset_folder.rglob("*.jpg")):
-            name = image.relative_to(dataset_folder).as_posix()
-            file.write(image, name)
-            lines.write(f"{hashlib.sha256(image.read_bytes()).hexdigest()}  {name}\n")
-    return path, manifest
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "images.zip"
+    path.write_bytes(INTACT["zip"])
+    return path
 
 
 def test_check__no_findings_exit_0(dataset: CheckedDataset, tmp_path: Path) -> None:
@@ -107,26 +96,25 @@ def test_commands__mistake(
     assert sorted(images.parent.rglob("*")) == before
 
 
-def test_fetch__from_a_file_twice(archive: tuple[Path, Path], tmp_path: Path) -> None:
-    options = ("--archive", archive[0], "--manifest", archive[1])
+def test_fetch__from_a_file_twice(archive: Path, tmp_path: Path) -> None:
+    options = ("--archive", archive, "--manifest", write_manifest(tmp_path / "images.sha256"))
     first = run_command("boats-data", "fetch", *options, cwd=tmp_path)
-    assert (first.returncode, first.stdout) == (0, "data: 24 images, all verified\n")
+    assert (first.returncode, first.stdout) == (0, "data: 18 images, all verified\n")
     assert first.stderr.splitlines() == [
         "boats-data: unpacking",
         "boats-data: verifying every file",
     ]
     second = run_command("boats-data", "fetch", "data", *options, cwd=tmp_path)
     assert (second.returncode, second.stderr) == (0, "")
-    assert second.stdout == "data: already contains the 24 images, all verified\n"
+    assert second.stdout == "data: already contains the 18 images, all verified\n"
 
 
-def test_fetch__other_data_exits_3(archive: tuple[Path, Path], tmp_path: Path) -> None:
+def test_fetch__other_data_exits_3(archive: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    result = run_command("boats-data", "fetch", "new", "--archive", archive[0], cwd=tmp_path)
+    result = run_command("boats-data", "fetch", "new", "--archive", archive, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr.splitlines()[-1] == (
-        f"boats-data: {archive[0]}: the archive contains none of the 5,193 files; "
-        "nothing was written"
+        f"boats-data: {archive}: the archive contains none of the 5,193 files; nothing was written"
     )
     assert sorted(tmp_path.iterdir()) == before
 

@@ -54,18 +54,6 @@ def test_scan_dataset__sorted_by_class_and_name(two_classes: Path) -> None:
     assert images.targets.tolist() == [0, 1, 1, 1, 2, 2]
 
 
-def test_scan_dataset__without_test(two_classes: Path) -> None:
-    assert list(scan_dataset(two_classes).splits) == ["train", "valid"]
-
-
-def test_scan_dataset__class_missing_from_valid(two_classes: Path) -> None:
-    make_files(two_classes, "train/c/1.jpg")
-    (two_classes / "valid" / "c").mkdir()
-    dataset = scan_dataset(two_classes)
-    assert dataset.classes == ("a", "b", "c")
-    assert dataset.splits["valid"].targets.tolist() == [0, 1]
-
-
 def test_scan_dataset__ignores_hidden_and_other_files(two_classes: Path) -> None:
     before = scan_dataset(two_classes)
     make_files(
@@ -96,32 +84,31 @@ def test_scan_dataset__image_suffix(two_classes: Path, suffix: str) -> None:
     assert two_classes / "valid" / "b" / f"2{suffix}" in paths
 
 
-def test_scan_dataset__class_folder_is_a_link(two_classes: Path) -> None:
-    (two_classes / "train" / "linked").symlink_to(two_classes / "train" / "a")
-    assert scan_dataset(two_classes).classes == ("a", "b", "linked")
-
-
-@pytest.mark.parametrize("name", ["nowhere", "train/a/1.jpg"])
-def test_scan_dataset__not_a_folder(two_classes: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"folder does not exist; pass --data DIR .*--demo"):
-        scan_dataset(two_classes / name)
-
-
-@pytest.mark.parametrize("split", ["train", "valid"])
-def test_scan_dataset__missing_split(two_classes: Path, split: str) -> None:
-    (two_classes / split).rename(two_classes / "elsewhere")
-    with pytest.raises(DataError, match=f"has no folder {split}/ with one folder of images per"):
-        scan_dataset(two_classes)
+def test_scan_dataset__class_missing_from_valid(two_classes: Path) -> None:
+    make_files(two_classes, "train/c/1.jpg")
+    (two_classes / "valid" / "c").mkdir()
+    dataset = scan_dataset(two_classes)
+    assert (dataset.classes, list(dataset.splits)) == (("a", "b", "c"), ["train", "valid"])
+    assert dataset.splits["valid"].targets.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("train/1.jpg", "no class folders"), ("train/gondola/1.jpg", "only the class gondola")],
+    ("files", "folder", "message"),
+    [
+        ((), "nowhere", "nowhere: folder does not exist; pass a folder .*--demo"),
+        (("file",), "file", "file: folder does not exist"),
+        (("train/a/1.jpg",), ".", "has no folder valid/ with one folder of images per class"),
+        (("valid/a/1.jpg",), ".", "has no folder train/ with one folder of images per class"),
+        (("train/1.jpg", "valid/1.jpg"), ".", "train: no class folders; at least two classes"),
+        (("train/a/1.jpg", "valid/1.jpg"), ".", "train: only the class a; at least two classes"),
+    ],
 )
-def test_scan_dataset__fewer_than_two_classes(tmp_path: Path, name: str, message: str) -> None:
-    make_files(tmp_path, name, "valid/1.jpg")
-    with pytest.raises(DataError, match=f"train: {message}; at least two classes"):
-        scan_dataset(tmp_path)
+def test_scan_dataset__not_a_dataset(
+    tmp_path: Path, files: tuple[str, ...], folder: str, message: str
+) -> None:
+    make_files(tmp_path, *files)
+    with pytest.raises(DataError, match=message):
+        scan_dataset(tmp_path / folder)
 
 
 @pytest.mark.parametrize("file", [None, "notes.txt", ".1.jpg"])
@@ -164,32 +151,24 @@ def test_scan_classes__sorted_class_folders(tmp_path: Path) -> None:
         "topa": ["topa/1.PNG", "topa/2.jpg"],
     }
     assert list(classes) == ["barca", "topa"]
-
-
-def test_scan_classes__missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="missing: folder does not exist"):
+    with pytest.raises(DataError, match="missing: cannot be read: No such file"):
         scan_classes(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("order", [[3, 2, 1, 0], [1, 0, 3, 2], [0, 2, 1, 3]])
-def test_digest_images__independent_of_order(order: list[int]) -> None:
+def test_digest_images__independent_of_order() -> None:
+    order = [2, 0, 3, 1]
     shuffled = digest_images([DIGESTS[index] for index in order], TARGETS[order], CLASSES)
     assert shuffled == digest_images(DIGESTS, TARGETS, CLASSES)
 
 
-def test_digest_images__depends_on_everything_else() -> None:
+def test_digest_images__depends_on_contents_and_classes() -> None:
     other = hashlib.sha256(b"other").digest()
-    digests = [
+    digests = {
         digest_images(DIGESTS, TARGETS, CLASSES),
         digest_images(DIGESTS, TARGETS[[1, 0, 2, 3]], CLASSES),
         digest_images(DIGESTS, TARGETS, ("gòndola", "topa", "other")),
         digest_images(DIGESTS[1:], TARGETS[1:], CLASSES),
         digest_images([*DIGESTS, DIGESTS[0]], np.append(TARGETS, 0), CLASSES),
-    ]
-    for image in range(4):
-        targets = TARGETS.copy()
-        targets[image] = (targets[image] + 1) % 3
-        digests.append(digest_images(DIGESTS, targets, CLASSES))
-        changed = [*DIGESTS[:image], other, *DIGESTS[image + 1 :]]
-        digests.append(digest_images(changed, TARGETS, CLASSES))
-    assert len(set(digests)) == len(digests)
+        digest_images([*DIGESTS[:3], other], TARGETS, CLASSES),
+    }
+    assert len(digests) == 6

@@ -20,11 +20,6 @@ def test_match_groups__group_or_none(pattern: str | None, groups: list[str | Non
     assert match_groups(["20130304_cam7.jpg", "other.jpg"], pattern) == groups
 
 
-def test_match_groups__malformed_pattern() -> None:
-    with pytest.raises(UsageError, match=r"--groups \(: not a regular expression"):
-        match_groups(["a.jpg"], "(")
-
-
 def test_find_groups__ignores_folders() -> None:
     paths = [Path("20130305_x/20130304_1.jpg"), Path("20130306_2.jpg")]
     assert find_groups(paths, None) == ["20130304", "20130306"]

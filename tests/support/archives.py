@@ -1,10 +1,12 @@
 """Small archives of a dataset, intact and hostile."""
 
+import hashlib
 import io
 import stat
 import tarfile
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 
 PREFIX = "repo-0123abc/Thursday/practical-part2/data/"
 FILES = {
@@ -14,6 +16,13 @@ FILES = {
     for number in range(3)
 }
 NESTED = {PREFIX + name: content for name, content in FILES.items()}
+
+
+def write_manifest(path: Path) -> Path:
+    """Write the manifest of the dataset and return its path."""
+    lines = (f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in FILES.items())
+    path.write_text("".join(lines))
+    return path
 
 
 def make_zip(files: dict[str, bytes], link: str = "") -> bytes:
@@ -58,16 +67,10 @@ INTACT = {
     "nested tar.gz": make_tar(NESTED | {PREFIX + "train/Gondola/extra.jpg": b"extra"}),
 }
 
-_EVIL = {
-    "up": "../evil",
-    "up inside": "a/../../evil",
-    "absolute": "/evil",
-    "drive": "C:\\evil",
-    "backslash": "..\\evil",
-}
+_OUTSIDE = ("../evil", "a/../../evil", "/evil", "C:\\evil", "..\\evil")
 HOSTILE = {
-    **{f"zip {kind}": make_zip(FILES | {name: b"x"}) for kind, name in _EVIL.items()},
-    **{f"tar {kind}": make_tar(FILES | {name: b"x"}) for kind, name in _EVIL.items()},
+    **{f"zip {name}": make_zip(FILES | {name: b"x"}) for name in _OUTSIDE},
+    **{f"tar {name}": make_tar(FILES | {name: b"x"}) for name in _OUTSIDE},
     "zip link": make_zip(FILES, link="train/link"),
     "tar link": make_tar(FILES, [make_special("train/link", tarfile.SYMTYPE, "/etc")]),
     "tar hard link": make_tar(

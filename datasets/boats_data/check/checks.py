@@ -1,16 +1,15 @@
 """Check a dataset before training."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from boats_data.check.dates import GroupCounts, count_groups, find_neighbors, find_shared_groups
 from boats_data.check.duplicates import find_duplicates
 from boats_data.check.findings import Finding, format_count, make_finding
-from boats_data.check.scan import ScannedImage, find_unused_files, list_images, scan_images
-from boats_data.dataset import scan_dataset
-from boats_runtime.errors import DataError
+from boats_data.check.scan import ScannedImage, list_images, scan_images
+from boats_data.dataset import list_files, scan_dataset
 
 MIN_IMAGES = 5
 """Smallest number of images of a class in a split without a finding."""
@@ -58,19 +57,15 @@ def check_data(root: Path, pattern: str | None = None) -> Report:
         UsageError: If `pattern` is not a regular expression or matches no file name.
         DataError: If the folder does not exist or is not a dataset.
     """
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: folder does not exist; choose one with train/<class>/*.jpg and "
-            "valid/<class>/*.jpg"
-        )
     dataset = scan_dataset(root)
     # Before the images are decoded, so that a wrong pattern is reported at once.
     groups = count_groups(list_images(dataset), pattern)
     images = scan_images(dataset)
     splits = tuple(dataset.splits)
-    classes: dict[str, Counter[str]] = {label: Counter() for label in dataset.classes}
-    for image in images:
-        classes[image.label][image.split] += 1
+    classes = {
+        label: Counter(image.split for image in images if image.label == label)
+        for label in dataset.classes
+    }
     findings = [
         *find_corrupt(images),
         *find_duplicates(images),
@@ -79,34 +74,32 @@ def check_data(root: Path, pattern: str | None = None) -> Report:
         *find_small_classes(classes, splits),
         *find_imbalance(classes),
         *find_mixed_images(images),
-        *find_unused(tuple(find_unused_files(dataset))),
+        *find_unused(root, splits, images),
     ]
-    decoded = [image.properties for image in images if image.properties]
-    formats = Counter((image.format, image.mode, image.width, image.height) for image in decoded)
+    formats = Counter(
+        (image.format, image.mode, image.width, image.height) for image in images if not image.error
+    )
     findings.sort(key=lambda finding: finding.severity)
     return Report(root, splits, len(images), classes, formats, groups, tuple(findings))
 
 
-def find_corrupt(images: Sequence[ScannedImage]) -> list[Finding]:
-    """Return a finding about images that cannot be decoded."""
+def find_corrupt(images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Yield a finding about images that cannot be decoded."""
     corrupt = [f"{image.name}: {image.error}" for image in images if image.error]
-    if not corrupt:
-        return []
-    return [
-        make_finding(
+    if corrupt:
+        yield make_finding(
             "corrupt-photos",
             "error",
-            len(corrupt),
             f"{format_count(len(corrupt), 'image')} cannot be decoded.",
             "Replace or remove them: training skips them.",
             corrupt,
         )
-    ]
 
 
-def find_small_classes(classes: dict[str, Counter[str]], splits: tuple[str, ...]) -> list[Finding]:
-    """Return findings about classes with too few images in a split to train or evaluate them."""
-    findings = []
+def find_small_classes(
+    classes: Mapping[str, Counter[str]], splits: Sequence[str]
+) -> Iterator[Finding]:
+    """Yield findings about classes with too few images in a split to train or evaluate them."""
     for split in splits:
         small = sorted(
             (counts[split], label)
@@ -114,96 +107,77 @@ def find_small_classes(classes: dict[str, Counter[str]], splits: tuple[str, ...]
             if counts[split] < MIN_IMAGES
         )
         if small:
-            verb = "has" if len(small) == 1 else "have"
-            findings.append(
-                make_finding(
-                    "small-classes",
-                    "warning",
-                    len(small),
-                    f"{format_count(len(small), 'class', 'classes')} of {split} {verb} fewer than "
-                    f"{MIN_IMAGES} images.",
-                    "Collect more images of these classes, or remove the classes."
-                    if split == "train"
-                    else "A single error changes the score of such a class by 20 percentage points "
-                    "or more. Collect more images, or use the scores of cross-validation.",
-                    (f"{label}: {count or 'none'}" for count, label in small),
-                )
+            yield make_finding(
+                "small-classes",
+                "warning",
+                f"{format_count(len(small), 'class', 'classes')} of {split} "
+                f"{'has' if len(small) == 1 else 'have'} fewer than {MIN_IMAGES} images.",
+                "Collect more images of these classes, or remove the classes."
+                if split == "train"
+                else "A single error changes the score of such a class by 20 percentage points "
+                "or more. Collect more images, or use the scores of cross-validation.",
+                (f"{label}: {count or 'none'}" for count, label in small),
             )
-    return findings
 
 
-def find_imbalance(classes: dict[str, Counter[str]]) -> list[Finding]:
-    """Return a finding if some classes have many more training images than others."""
+def find_imbalance(classes: Mapping[str, Counter[str]]) -> Iterator[Finding]:
+    """Yield a finding if some classes have many more training images than others."""
     ranked = sorted((counts["train"], label) for label, counts in classes.items())
     (smallest, smallest_label), (largest, largest_label) = ranked[0], ranked[-1]
-    if largest < MAX_IMBALANCE * smallest:
-        return []
-    return [
-        make_finding(
+    if largest >= MAX_IMBALANCE * smallest:
+        yield make_finding(
             "imbalanced-classes",
             "warning",
-            2,
             f"The largest class of train has {largest / smallest:.0f} times as many images as the "
             "smallest.",
             "Compare models by macro-F1, which weights all classes equally, instead of accuracy "
             "alone. Collect more images of the small classes.",
             (f"{largest_label}: {largest:,}", f"{smallest_label}: {smallest:,}"),
         )
-    ]
 
 
-def find_mixed_images(images: Sequence[ScannedImage]) -> list[Finding]:
-    """Return findings about different aspect ratios, and about gray images among color images."""
-    decoded = [(image.name, image.properties) for image in images if image.properties]
-    findings = []
-    ratios = sorted((properties.width / properties.height, name) for name, properties in decoded)
+def find_mixed_images(images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Yield findings about different aspect ratios, and about gray images among color images."""
+    decoded = [image for image in images if not image.error]
+    ratios = sorted((image.width / image.height, image.name) for image in decoded)
     if ratios and ratios[-1][0] >= MAX_ASPECT_RATIO * ratios[0][0]:
         (smallest, narrow), (largest, wide) = ratios[0], ratios[-1]
-        findings.append(
-            make_finding(
-                "mixed-shapes",
-                "warning",
-                len(ratios),
-                f"The aspect ratio (width / height) ranges from {smallest:.2f} to {largest:.2f}, "
-                "and training resizes every image to one shape.",
-                "Crop or pad the images to one aspect ratio, and pass boats-train an --image-size "
-                "with this ratio.",
-                (f"{narrow}: {smallest:.2f}", f"{wide}: {largest:.2f}"),
-            )
+        yield make_finding(
+            "mixed-shapes",
+            "warning",
+            f"The aspect ratio (width / height) ranges from {smallest:.2f} to {largest:.2f}, "
+            "and training resizes every image to one shape.",
+            "Crop or pad the images to one aspect ratio, and pass boats-train an --image-size "
+            "with this ratio.",
+            (f"{narrow}: {smallest:.2f}", f"{wide}: {largest:.2f}"),
+            count=len(ratios),
         )
-    gray = [
-        f"{name}: mode {properties.mode}"
-        for name, properties in decoded
-        if properties.mode in _GRAY_MODES
-    ]
+    gray = [f"{image.name}: mode {image.mode}" for image in decoded if image.mode in _GRAY_MODES]
     if 0 < len(gray) < len(decoded):
-        findings.append(
-            make_finding(
-                "mixed-colours",
-                "warning",
-                len(gray),
-                f"{len(gray):,} of {format_count(len(decoded), 'image')} "
-                f"{'is' if len(gray) == 1 else 'are'} gray, the others are in color.",
-                "Check that gray images occur in all classes and splits: otherwise the classifier "
-                "learns to separate gray from color.",
-                gray,
-            )
+        yield make_finding(
+            "mixed-colours",
+            "warning",
+            f"{len(gray):,} of {format_count(len(decoded), 'image')} "
+            f"{'is' if len(gray) == 1 else 'are'} gray, the others are in color.",
+            "Check that gray images occur in all classes and splits: otherwise the classifier "
+            "learns to separate gray from color.",
+            gray,
         )
-    return findings
 
 
-def find_unused(names: Sequence[str]) -> list[Finding]:
-    """Return a finding about files that training ignores."""
-    if not names:
-        return []
-    return [
-        make_finding(
+def find_unused(
+    root: Path, splits: Sequence[str], images: Sequence[ScannedImage]
+) -> Iterator[Finding]:
+    """Yield a finding about files in the folders of the splits that training ignores."""
+    used = {image.name for image in images}
+    names = [f"{split}/{name}" for split in splits for name in list_files(root / split)]
+    unused = [name for name in names if name not in used]
+    if unused:
+        yield make_finding(
             "unused-files",
             "warning",
-            len(names),
-            f"Training ignores {format_count(len(names), 'file')} outside <split>/<class>/ or with "
-            "an unknown suffix.",
+            f"Training ignores {format_count(len(unused), 'file')} outside <split>/<class>/ or "
+            "with an unknown suffix.",
             "Move or convert the files that are meant as training images, and remove the others.",
-            names,
+            unused,
         )
-    ]

@@ -1,13 +1,12 @@
 """Findings from dates in file names: groups that splits share, and images taken moments apart."""
 
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
-
-import numpy as np
 
 from boats_data.check.findings import Finding, make_finding
 from boats_data.check.scan import ScannedImage
@@ -58,102 +57,90 @@ def count_groups(images: Sequence[ScannedImage], pattern: str | None) -> GroupCo
     return GroupCounts("day" if pattern is None else "group", counts, tuple(ungrouped))
 
 
-def find_shared_groups(groups: GroupCounts, images: Sequence[ScannedImage]) -> list[Finding]:
-    """Return findings about groups in more than one split and about names without a group."""
+def find_shared_groups(groups: GroupCounts, images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Yield findings about groups in more than one split and about names without a group."""
     noun, counts = groups.noun, groups.counts
     sizes = Counter(image.split for image in images)
-    findings = []
     for first, second in combinations(counts, 2):
         shared = sorted(counts[first].keys() & counts[second].keys())
         if not shared:
             continue
-        number = sum(counts[second][group] for group in shared)
-        findings.append(
-            make_finding(
-                "shared-groups",
-                "error",
-                number,
-                f"{number:,} of the {sizes[second]:,} images of {second} are of "
-                f"{f'{len(shared):,} {noun}s' if len(shared) > 1 else f'a {noun}'} that {first} "
-                "also contains.",
-                f"Images of one {noun} look alike, so scores on {second} are too optimistic. Keep "
-                f"all images of a {noun} in one split, or measure by cross-validation over {noun}s "
-                "(boats-train --groups).",
-                (
-                    f"{group}: {counts[first][group]:,} in {first}, {counts[second][group]:,} in "
-                    f"{second}"
-                    for group in shared
-                ),
-            )
+        count = sum(counts[second][group] for group in shared)
+        yield make_finding(
+            "shared-groups",
+            "error",
+            f"{count:,} of the {sizes[second]:,} images of {second} are of "
+            f"{f'{len(shared):,} {noun}s' if len(shared) > 1 else f'a {noun}'} that {first} "
+            "also contains.",
+            f"Images of one {noun} look alike, so scores on {second} are too optimistic. Keep "
+            f"all images of a {noun} in one split, or measure by cross-validation over {noun}s "
+            "(boats-train --groups).",
+            (
+                f"{group}: {counts[first][group]:,} in {first}, {counts[second][group]:,} in "
+                f"{second}"
+                for group in shared
+            ),
+            count,
         )
     if groups.ungrouped and any(counts.values()):
-        findings.append(
-            make_finding(
-                "names-without-group",
-                "warning",
-                len(groups.ungrouped),
-                f"{len(groups.ungrouped):,} of {len(images):,} file names contain no {noun}.",
-                f"Cross-validation over {noun}s needs a {noun} in every file name: rename them.",
-                groups.ungrouped,
-            )
+        yield make_finding(
+            "names-without-group",
+            "warning",
+            f"{len(groups.ungrouped):,} of {len(images):,} file names contain no {noun}.",
+            f"Cross-validation over {noun}s needs a {noun} in every file name: rename them.",
+            groups.ungrouped,
         )
-    return findings
 
 
-def find_neighbors(images: Iterable[ScannedImage]) -> list[Finding]:
-    """Return findings about images of one class taken moments apart but in different splits.
+def find_neighbors(images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Yield findings about images of one class taken moments apart but in different splits.
 
     The time is read from file names that start with `YYYYMMDD_HHMMSS`.
     """
-    times: dict[str, dict[str, list[tuple[float, str]]]] = defaultdict(lambda: defaultdict(list))
-    sizes: Counter[str] = Counter()
+    sizes = Counter(image.split for image in images)
+    taken: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
     for image in images:
-        sizes[image.split] += 1
         time = _read_time(image.file_name)
         if time is not None:
-            times[image.split][image.label].append((time, image.name))
-    findings = []
-    for first, second in combinations(times, 2):
+            taken[image.split, image.label].append((time, image.name))
+    labels = {image.label for image in images}
+    for first, second in combinations(sizes, 2):
         pairs = sorted(
             pair
-            for label, taken in times[second].items()
-            for pair in _pair_nearest(taken, sorted(times[first][label]))
+            for label in labels
+            for pair in _pair_nearest(taken[second, label], sorted(taken[first, label]))
             if pair[0] <= NEIGHBOR_SECONDS
         )
         if pairs:
-            findings.append(
-                make_finding(
-                    "neighbouring-photos",
-                    "error",
-                    len(pairs),
-                    f"{len(pairs):,} of the {sizes[second]:,} images of {second} "
-                    f"{'was' if len(pairs) == 1 else 'were'} taken within "
-                    f"{NEIGHBOR_SECONDS:.0f} s of an image of the same class in {first}.",
-                    "They probably show the same scene. Keep all images of a scene in one split, "
-                    "for example by splitting by day.",
-                    (f"{name} and {nearest}: {gap:.0f} s apart" for gap, name, nearest in pairs),
-                )
+            yield make_finding(
+                "neighbouring-photos",
+                "error",
+                f"{len(pairs):,} of the {sizes[second]:,} images of {second} "
+                f"{'was' if len(pairs) == 1 else 'were'} taken within "
+                f"{NEIGHBOR_SECONDS:.0f} s of an image of the same class in {first}.",
+                "They probably show the same scene. Keep all images of a scene in one split, "
+                "for example by splitting by day.",
+                (f"{name} and {nearest}: {gap:.0f} s apart" for gap, name, nearest in pairs),
             )
-    return findings
 
 
 def _pair_nearest(
-    taken: list[tuple[float, str]], others: list[tuple[float, str]]
+    images: list[tuple[float, str]], others: list[tuple[float, str]]
 ) -> Iterator[tuple[float, str, str]]:
     """Yield seconds apart, name and nearest other name for each image; `others` are sorted."""
-    other_times = np.array([time for time, _ in others])
-    for time, name in taken if others else ():
-        index = int(np.searchsorted(other_times, time))
-        candidates = others[max(index - 1, 0) : index + 1]
-        gap, nearest = min((abs(time - other_time), other) for other_time, other in candidates)
+    for time, name in images if others else ():
+        index = bisect_left(others, (time, ""))
+        gap, nearest = min(
+            (abs(time - other_time), other)
+            for other_time, other in others[max(index - 1, 0) : index + 1]
+        )
         yield gap, name, nearest
 
 
 def _read_time(file_name: str) -> float | None:
     match = _TIME.match(file_name)
-    if match is None:
-        return None
     try:
-        return datetime.strptime(match[1], "%Y%m%d_%H%M%S").replace(tzinfo=UTC).timestamp()
+        time = datetime.strptime(match[1] if match else "", "%Y%m%d_%H%M%S")
     except ValueError:
         return None
+    return time.replace(tzinfo=UTC).timestamp()

@@ -35,12 +35,20 @@ class Finding:
 
 
 def make_finding(
-    code: str, severity: Severity, count: int, message: str, advice: str, examples: Iterable[str]
+    code: str,
+    severity: Severity,
+    message: str,
+    advice: str,
+    examples: Iterable[str],
+    count: int | None = None,
 ) -> Finding:
-    """Return a finding that keeps the first examples and counts the others."""
+    """Return a finding that keeps the first examples; its count is by default their number."""
     remaining = iter(examples)
     first = tuple(islice(remaining, MAX_EXAMPLES))
-    return Finding(code, severity, count, message, advice, first, sum(1 for _ in remaining))
+    more = sum(1 for _ in remaining)
+    return Finding(
+        code, severity, len(first) + more if count is None else count, message, advice, first, more
+    )
 
 
 def format_count(number: int, noun: str, plural: str = "") -> str:

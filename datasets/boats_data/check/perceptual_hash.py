@@ -1,7 +1,5 @@
 """Perceptual hashes of 512 bits, compared pair by pair to find nearly identical images."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,21 +29,6 @@ _PREPROCESSING = Preprocessing((CELLS + 1) * _PIXELS, (CELLS + 1) * _PIXELS)
 _LUMA = np.asarray((299, 587, 114))
 
 
-@dataclass(frozen=True)
-class NearPairs:
-    """Pairs of nearly identical images, nearest first.
-
-    Attributes:
-        indices: Indices of both images `(P, 2) int64`, the smaller index first.
-        distances: Number of differing bits `(P,) int64`.
-        complete: False if there are more than `MAX_PAIRS` pairs.
-    """
-
-    indices: NDArray[np.int64]
-    distances: NDArray[np.int64]
-    complete: bool
-
-
 def compute_hash(image: Image.Image) -> NDArray[np.bool_]:
     """Return where an image gets brighter from left to right and from top to bottom.
 
@@ -70,13 +53,19 @@ def compute_hash(image: Image.Image) -> NDArray[np.bool_]:
     return np.concatenate([brighter_right.ravel(), brighter_below.ravel()])
 
 
-def find_near_pairs(hashes: NDArray[np.bool_], contents: NDArray[np.int64]) -> NearPairs:
-    """Return all pairs of images that are nearly, but not exactly, identical.
+def find_near_pairs(
+    hashes: NDArray[np.bool_], contents: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs of images that are nearly, but not exactly, identical.
 
     Args:
         hashes: Perceptual hashes `(N, 512) bool`.
         contents: Number of the content of each file `(N,) int64`. Files with equal numbers are not
             paired.
+
+    Returns:
+        Indices of both images `(P, 2) int64`, the smaller index first, and the number of differing
+        bits `(P,) int64`, nearest pairs first. P is at most `MAX_PAIRS`: the search ends there.
     """
     # With bits as -1 and 1, the dot product of two hashes is the number of equal bits minus the
     # number of differing bits. A matrix product is fast, and exact in float32.
@@ -92,8 +81,8 @@ def find_near_pairs(hashes: NDArray[np.bool_], contents: NDArray[np.int64]) -> N
         indices.append(np.stack([rows, columns], axis=1) + start)
         distances.append(((BITS - product[rows, columns]) / 2).astype(np.int64))
         found += len(rows)
-        if found > MAX_PAIRS:
+        if found >= MAX_PAIRS:
             break
     pairs, bits = np.concatenate(indices)[:MAX_PAIRS], np.concatenate(distances)[:MAX_PAIRS]
     order = np.argsort(bits, kind="stable")
-    return NearPairs(pairs[order], bits[order], complete=found <= MAX_PAIRS)
+    return pairs[order], bits[order]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from boats_data.check.checks import Report
-from boats_data.check.findings import Finding
+from boats_data.check.findings import Finding, format_count
 
 SCHEMA_VERSION = 1
 MAX_EXAMPLES = 5
@@ -54,10 +54,7 @@ def to_lines(report: Report) -> Iterator[str]:
         rows = {name: Counter({split: counts[split][name] for split in counts}) for name in names}
         yield from _count_table(report.groups.noun, report.splits, rows, MAX_ROWS)
     yield ""
-    if not report.findings:
-        yield "No findings."
-        return
-    yield "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
+    yield format_count(len(report.findings), "finding") if report.findings else "No findings."
     for finding in report.findings:
         yield ""
         yield from _finding_lines(finding)

@@ -1,9 +1,8 @@
 """Read every image of a dataset once: digest, format, size, perceptual hash, or decoding error."""
 
 import hashlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,25 +16,6 @@ from boats_runtime.progress import track
 
 
 @dataclass(frozen=True)
-class ImageProperties:
-    """Properties of a decoded image.
-
-    Attributes:
-        format: Format in Pillow's notation, such as `JPEG`.
-        mode: Mode in Pillow's notation, such as `RGB` or `L` (gray).
-        width: Number of columns after EXIF orientation.
-        height: Number of rows after EXIF orientation.
-        hash: Perceptual hash `(512,) bool`.
-    """
-
-    format: str
-    mode: str
-    width: int
-    height: int
-    hash: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
 class ScannedImage:
     """An image of a dataset, before or after it was read.
 
@@ -44,16 +24,24 @@ class ScannedImage:
         split: Name of its split.
         label: Name of its class.
         digest: SHA-256 of the file; empty if it was not read.
-        properties: Properties of the decoded image; None if it was not decoded.
-        error: Reason why it cannot be decoded, or empty.
+        error: Reason why it cannot be decoded, or empty. The other attributes are then defaults.
+        format: Format in Pillow's notation, such as `JPEG`.
+        mode: Mode in Pillow's notation, such as `RGB` or `L` (gray).
+        width: Number of columns after EXIF orientation.
+        height: Number of rows after EXIF orientation.
+        hash: Perceptual hash `(512,) bool`.
     """
 
     name: str
     split: str
     label: str
     digest: str = ""
-    properties: ImageProperties | None = None
     error: str = ""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    hash: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     @property
     def file_name(self) -> str:
@@ -81,17 +69,6 @@ def scan_images(dataset: Dataset) -> list[ScannedImage]:
         pool.shutdown(cancel_futures=True)
 
 
-def find_unused_files(dataset: Dataset) -> Iterator[str]:
-    """Yield the names of the files under the splits that training ignores, except hidden ones."""
-    used = {path for images in dataset.splits.values() for path in images.paths}
-    for split in dataset.splits:
-        for path in sorted((dataset.root / split).rglob("*")):
-            name = path.relative_to(dataset.root)
-            hidden = any(part.startswith(".") for part in name.parts)
-            if path not in used and not hidden and path.is_file():
-                yield name.as_posix()
-
-
 def _scan(path: Path, image: ScannedImage) -> ScannedImage:
     try:
         content = path.read_bytes()
@@ -101,9 +78,13 @@ def _scan(path: Path, image: ScannedImage) -> ScannedImage:
     try:
         decoded = decode(content)
         width, height = apply_orientation(decoded).size
-        properties = ImageProperties(
-            decoded.format or "?", decoded.mode, width, height, compute_hash(decoded)
+        return replace(
+            image,
+            format=decoded.format or "?",
+            mode=decoded.mode,
+            width=width,
+            height=height,
+            hash=compute_hash(decoded),
         )
     except ImageError as error:
         return replace(image, error=str(error))
-    return replace(image, properties=properties)

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, NamedTuple
@@ -35,11 +35,9 @@ _DAMAGE = (
 
 
 class _Member(NamedTuple):
-    """A member of an archive: path, `file`, `folder`, `link` or `device`, bytes, extraction."""
-
     name: str
-    kind: str
-    size: int
+    kind: str  # "file", "folder" or "link or device"
+    size: int  # in bytes, after extraction
     extract: Callable[[Path], object]
 
 
@@ -67,22 +65,17 @@ def unpack_files(archive: Path, names: Collection[str], folder: Path) -> tuple[P
             if start.startswith(b"PK"):
                 with zipfile.ZipFile(file) as opened:
                     return _unpack(_list_zip(opened), names, folder)
-            if start.startswith(b"\x1f\x8b"):
-                with gzip.open(file) as unzipped:
-                    return _unpack_tar(unzipped, names, folder)
-            if start[257:262] == b"ustar":
-                return _unpack_tar(file, names, folder)
+            is_gzip = start.startswith(b"\x1f\x8b")
+            if is_gzip or start[257:262] == b"ustar":
+                with (
+                    gzip.open(file) if is_gzip else file as stream,
+                    tarfile.open(fileobj=_BoundedReader(stream), mode="r:") as opened,
+                ):
+                    return _unpack(_list_tar(opened), names, folder)
     except _DAMAGE as error:
         raise DataError(f"the archive is damaged: {error}") from error
     page = ", but a web page" if start.lstrip().startswith(b"<") else ""
     raise DataError(f"not a zip, tar or tar.gz archive{page}")
-
-
-def _unpack_tar(
-    file: BinaryIO | gzip.GzipFile, names: Collection[str], folder: Path
-) -> tuple[Path, int]:
-    with tarfile.open(fileobj=_BoundedReader(file), mode="r:") as opened:
-        return _unpack(_list_tar(opened), names, folder)
 
 
 def _unpack(members: Iterable[_Member], names: Collection[str], folder: Path) -> tuple[Path, int]:
@@ -98,7 +91,8 @@ def _unpack(members: Iterable[_Member], names: Collection[str], folder: Path) ->
             )
         if member.kind not in ("file", "folder"):
             raise DataError(f"refused: the archive has a {member.kind}, {member.name!r}")
-        if _is_outside(member.name):
+        path = PureWindowsPath(member.name)  # also splits POSIX paths
+        if path.drive or path.root or ".." in path.parts:
             raise DataError(f"refused: the archive has a path out of its folder, {member.name!r}")
         if member.kind == "file":
             files[PurePosixPath(member.name).as_posix()] = member
@@ -110,39 +104,27 @@ def _unpack(members: Iterable[_Member], names: Collection[str], folder: Path) ->
     return folder / prefix, len(files) - len(wanted)
 
 
-def _is_outside(name: str) -> bool:
-    """Return whether a path is absolute or goes up, on POSIX or Windows."""
-    path = PureWindowsPath(name)
-    return bool(path.drive or path.root or ".." in path.parts)
-
-
 def _find_prefix(files: Iterable[str], names: Collection[str]) -> str:
     """Return the path in front of most of the names."""
+    tails = ((file, "/".join(file.split("/")[-3:])) for file in files)
     known = frozenset(names)
-    prefixes: Counter[str] = Counter()
-    for file in files:
-        name = "/".join(file.split("/")[-3:])
-        if name in known:
-            prefixes[file.removesuffix(name)] += 1
+    prefixes = Counter(file.removesuffix(tail) for file, tail in tails if tail in known)
     if not prefixes:
         raise DataError(f"the archive contains none of the {len(known):,} files")
     return prefixes.most_common(1)[0][0]
 
 
-def _list_zip(archive: zipfile.ZipFile) -> Iterable[_Member]:
-    kinds = {0: "file", stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+def _list_zip(archive: zipfile.ZipFile) -> Iterator[_Member]:
     for info in archive.infolist():
-        kind = kinds.get(stat.S_IFMT(info.external_attr >> 16), "device")
-        extract = partial(archive.extract, info)
-        yield _Member(info.filename, "folder" if info.is_dir() else kind, info.file_size, extract)
+        is_file = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+        kind = "folder" if info.is_dir() else "file" if is_file else "link or device"
+        yield _Member(info.filename, kind, info.file_size, partial(archive.extract, info))
 
 
-def _list_tar(archive: tarfile.TarFile) -> Iterable[_Member]:
+def _list_tar(archive: tarfile.TarFile) -> Iterator[_Member]:
     for info in archive:
-        kind = "link" if info.issym() or info.islnk() else "device"
-        kind = "file" if info.isreg() else "folder" if info.isdir() else kind
-        extract = partial(archive.extract, info, filter="data")
-        yield _Member(info.name, kind, info.size, extract)
+        kind = "file" if info.isreg() else "folder" if info.isdir() else "link or device"
+        yield _Member(info.name, kind, info.size, partial(archive.extract, info, filter="data"))
 
 
 class _BoundedReader(io.BufferedIOBase):

@@ -2,12 +2,12 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from boats_data.fetch.archive import unpack_files
-from boats_data.fetch.download import download_file
-from boats_data.fetch.manifest import find_differences, read_manifest
+from boats_data.fetch.download import Log, download_file
+from boats_data.fetch.manifest import describe_differences, read_manifest
 from boats_runtime.errors import DataError, OutputError, UsageError
 
 SOURCES = (
@@ -22,8 +22,6 @@ TERMS = (
     "the boats are from MarDCT (ARGOS, Sapienza University of Rome); no license is stated, so use "
     "them for research only; cite Bloisi et al., AVSS 2015, doi 10.1109/AVSS.2015.7301727"
 )
-
-Log = Callable[[str], None]
 
 
 def fetch_data(
@@ -85,18 +83,11 @@ def fetch_data(
 
 
 def _is_complete(folder: Path, manifest: Mapping[str, str]) -> bool:
-    """Return whether the folder contains the dataset; False for a new or empty folder.
-
-    Raises:
-        UsageError: If the folder contains something else.
-    """
-    if not folder.is_dir():
-        if folder.is_symlink() or folder.exists():
-            raise UsageError(f"{folder}: exists and is not a folder; choose another place")
+    """Return whether the folder contains the dataset; raise UsageError for anything else."""
+    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if is_empty and not folder.is_symlink():
         return False
-    if not folder.is_symlink() and not any(folder.iterdir()):
-        return False
-    differences = find_differences(manifest, folder)
+    differences = describe_differences(manifest, folder)
     if differences:
         raise UsageError(
             f"{folder}: exists and is not the dataset to be fetched: {differences}; nothing was "
@@ -126,11 +117,7 @@ def _download(urls: Sequence[str], manifest: Mapping[str, str], scratch: Path, l
 
 
 def _unpack(archive: Path, manifest: Mapping[str, str], scratch: Path, log: Log) -> Path:
-    """Unpack the files of the manifest and return their folder.
-
-    Raises:
-        DataError: If the archive is refused or does not contain exactly these files.
-    """
+    """Unpack and verify the files of the manifest and return their folder."""
     log("unpacking")
     images = scratch / "images"
     images.mkdir()
@@ -138,7 +125,7 @@ def _unpack(archive: Path, manifest: Mapping[str, str], scratch: Path, log: Log)
     if skipped:
         log(f"skipped {skipped:,} other files of the archive")
     log("verifying every file")
-    differences = find_differences(manifest, root)
+    differences = describe_differences(manifest, root)
     if differences:
         raise DataError(
             f"of the {len(manifest):,} files {differences}; the archive was altered or is another "

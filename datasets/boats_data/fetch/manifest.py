@@ -3,40 +3,14 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from boats_data.dataset import SPLITS
+from boats_data.dataset import SPLITS, list_files
 from boats_runtime.errors import DataError
 from boats_runtime.progress import track
 
-BOATS_MANIFEST = "boats.sha256"
 _NAME = re.compile(rf"(?:{'|'.join(SPLITS)})(?:/[^./\\][^/\\]*){{2}}")
-
-
-@dataclass(frozen=True)
-class Differences:
-    """Differences between a folder and its manifest: sorted file names.
-
-    Attributes:
-        altered: Files with other content.
-        missing: Files that do not exist.
-        extra: Files that the manifest does not list, except hidden files.
-    """
-
-    altered: tuple[str, ...]
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.altered or self.missing or self.extra)
-
-    def __str__(self) -> str:
-        kinds = (("altered", self.altered), ("missing", self.missing), ("unknown", self.extra))
-        return ", ".join(
-            f"{len(names):,} {kind} (for example {names[0]})" for kind, names in kinds if names
-        )
 
 
 def read_manifest(path: Path | None) -> dict[str, str]:
@@ -51,7 +25,7 @@ def read_manifest(path: Path | None) -> dict[str, str]:
     Raises:
         DataError: If the manifest cannot be read, is empty or has a malformed line.
     """
-    source = path or resources.files("boats_data.fetch") / "manifests" / BOATS_MANIFEST
+    source = path or resources.files("boats_data.fetch") / "manifests" / "boats.sha256"
     try:
         lines = source.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -71,27 +45,26 @@ def read_manifest(path: Path | None) -> dict[str, str]:
     return manifest
 
 
-def find_differences(manifest: Mapping[str, str], folder: Path) -> Differences:
+def describe_differences(manifest: Mapping[str, str], folder: Path) -> str:
     """Compare a folder with its manifest.
 
     Args:
         manifest: SHA-256 in hexadecimal by file name.
         folder: Folder of the dataset.
+
+    Returns:
+        The numbers of altered, missing and unknown files with an example of each; empty if the
+        folder contains exactly the files of the manifest, apart from hidden files.
     """
-    missing = sorted(name for name in manifest if not (folder / name).is_file())
-    present = sorted(manifest.keys() - set(missing))
-    altered = tuple(
-        name
-        for name in track(present, "files verified", total=len(present))
-        if _compute_digest(folder / name) != manifest[name]
+    present = sorted(name for name in manifest if (folder / name).is_file())
+    altered = []
+    for name in track(present, "files verified", total=len(present)):
+        with (folder / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest[name]:
+                altered.append(name)
+    missing = sorted(manifest.keys() - set(present))
+    unknown = [name for name in list_files(folder) if name not in manifest]
+    kinds = {"altered": altered, "missing": missing, "unknown": unknown}
+    return ", ".join(
+        f"{len(names):,} {kind} (for example {names[0]})" for kind, names in kinds.items() if names
     )
-    names = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
-    visible = {
-        name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)
-    }
-    return Differences(altered, tuple(missing), tuple(sorted(visible - manifest.keys())))
-
-
-def _compute_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

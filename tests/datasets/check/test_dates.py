@@ -1,16 +1,9 @@
-from pathlib import Path
-
 import pytest
 
 from boats_data.check.checks import check_data
 from boats_data.check.findings import Finding
 from boats_runtime.errors import UsageError
 from support.checked_dataset import CheckedDataset
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> CheckedDataset:
-    return CheckedDataset(tmp_path / "data")
 
 
 @pytest.fixture
@@ -91,12 +84,6 @@ def test_find_neighbors__within_ten_seconds(
         example = f"valid/a/{second}.jpg and train/a/{first}.jpg: {gap} s apart"
         assert finding.examples == (example,)
         assert finding.message.startswith("1 of the 10 images of valid was taken within 10 s")
-
-
-def test_find_neighbors__other_class(dataset: CheckedDataset) -> None:
-    dataset.rename("train/a/00.jpg", "20130304_120000_1.jpg")
-    dataset.rename("valid/b/15.jpg", "20130304_120001_1.jpg")
-    assert find_neighbors(dataset) == []
 
 
 def test_find_neighbors__nearest(dataset: CheckedDataset) -> None:

@@ -1,17 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from boats_data.check import perceptual_hash
+from boats_data.check import duplicates, perceptual_hash
 from boats_data.check.perceptual_hash import BITS, MAX_DISTANCE, compute_hash, find_near_pairs
 from support.checked_dataset import CheckedDataset, draw_blots
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> CheckedDataset:
-    return CheckedDataset(tmp_path / "data")
 
 
 def test_find_duplicates__identical_files_in_two_splits(dataset: CheckedDataset) -> None:
@@ -81,9 +74,10 @@ def test_find_duplicates__search_ends(
     dataset: CheckedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(perceptual_hash, "MAX_PAIRS", 2)
+    monkeypatch.setattr(duplicates, "MAX_PAIRS", 2)
     for number in range(4):
         dataset.add(f"train/a/near{number}.jpg", draw_blots(0), quality=70 + number)
-    assert "there are more" in dataset.find_only().message
+    assert "The search ended at 2 pairs." in dataset.find_only().message
 
 
 def test_compute_hash__different_images_differ_in_half_of_the_bits() -> None:
@@ -113,16 +107,7 @@ def test_find_near_pairs__equals_comparison_of_all_pairs(monkeypatch: pytest.Mon
         for i, j in zip(*np.triu_indices(100, 1), strict=True)
         if distances[i, j] <= MAX_DISTANCE and contents[i] != contents[j]
     }
-    near = find_near_pairs(hashes, contents)
-    assert near.complete
-    pairs = map(tuple, near.indices.tolist())
-    assert dict(zip(pairs, near.distances.tolist(), strict=True)) == expected
+    near, bits = find_near_pairs(hashes, contents)
+    assert dict(zip(map(tuple, near.tolist()), bits.tolist(), strict=True)) == expected
     assert expected.keys() >= {(1, 3), (1, 17), (1, 98), (1, 99)}
-    assert near.distances.tolist() == sorted(near.distances.tolist())
-
-
-def test_find_near_pairs__limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perceptual_hash, "MAX_PAIRS", 10)
-    near = find_near_pairs(np.zeros((40, BITS), bool), np.arange(40))
-    assert not near.complete
-    assert near.indices.shape == (10, 2)
+    assert bits.tolist() == sorted(bits.tolist())

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,18 +8,15 @@ import pytest
 from boats_data.fetch import download as download_module
 from boats_data.fetch.download import download_file
 from boats_runtime.errors import DataError
-from support.servers import Answer, ScriptedServer, run_server
+from support.servers import Answer, ScriptedServer
 
 CONTENT = b"archive " * 100
 INTERRUPTED = Answer(CONTENT[:400], length=len(CONTENT))
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+@pytest.fixture(autouse=True)
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda _: None))
-    with run_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -28,7 +25,7 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def download(tmp_path: Path, lines: list[str]) -> Iterator[Callable[[str], bytes]]:
+def download(tmp_path: Path, lines: list[str]) -> Callable[[str], bytes]:
     """Downloads a file and returns its content; a failure must leave no file."""
 
     def download(url: str) -> bytes:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from boats_data.fetch.manifest import find_differences, read_manifest
+from boats_data.fetch.manifest import describe_differences, read_manifest
 from boats_runtime.errors import DataError
 
 DIGEST = "0" * 64
@@ -44,14 +44,12 @@ def test_read_manifest__missing_file(tmp_path: Path) -> None:
         read_manifest(tmp_path / "missing")
 
 
-def test_find_differences__names_each_kind(tmp_path: Path) -> None:
+def test_describe_differences__names_each_kind(tmp_path: Path) -> None:
     (tmp_path / "train/a").mkdir(parents=True)
     for name in ("train/a/1.jpg", "more.txt", ".hidden"):
         (tmp_path / name).write_bytes(b"content")
     manifest = {"train/a/1.jpg": DIGEST, "train/a/2.jpg": DIGEST}
-    differences = find_differences(manifest, tmp_path)
-    assert differences
-    assert str(differences) == (
+    assert describe_differences(manifest, tmp_path) == (
         "1 altered (for example train/a/1.jpg), 1 missing (for example train/a/2.jpg), "
         "1 unknown (for example more.txt)"
     )
