@@ -41,7 +41,7 @@ hooks: $(READY)
 # The peers, such as OpenVINO, are installed only for the measurements.
 bench: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
-	models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && export MADE_MODELS="$$models" && \
+	models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && export SYNTHETIC_MODELS="$$models" && \
 	for script in peers profile_int8 providers precisions cold_start folder svm_graph training; do \
 		$(BIN)/python benchmarks/$$script.py || [ $$? -eq 5 ] || exit 1; \
 	done
