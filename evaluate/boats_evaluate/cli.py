@@ -10,7 +10,6 @@ from boats_runtime.cli.app import create_app, create_log, require_extra, run_app
 from boats_runtime.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from boats_evaluate.evaluation import Reference
     from boats_runtime.classifier import Classifier
 
 COMMAND = "boats-evaluate"
@@ -50,8 +49,7 @@ def evaluate(
         ),
     ] = None,
     provider: Annotated[
-        str,
-        typer.Option(help="auto, cpu, cuda, tensorrt, ...; only auto can fall back."),
+        str, typer.Option(help="auto, cpu, cuda, tensorrt, ...; only auto can fall back.")
     ] = "auto",
     gate: Annotated[
         Path | None,
@@ -80,9 +78,7 @@ def evaluate(
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=ACCURACY", help="Accuracy reported elsewhere, to show; repeatable."
-        ),
+        typer.Option(metavar="NAME=ACCURACY", help="Accuracy reported elsewhere; repeatable."),
     ] = None,
     explain: Annotated[
         int, typer.Option(min=0, max=200, help="With --report: number of mistakes to explain.")
@@ -94,7 +90,7 @@ def evaluate(
         raise UsageError("--max-drop and --significance require --gate")
     paths = [file, *(compare or [])]
     if report is not None:
-        check_report_path(report, [*paths, *([gate] if gate else [])])
+        _check_report_path(report, [*paths, *([gate] if gate else [])])
     references = [parse_reference(text) for text in reference or []]
     from boats_evaluate import evaluation, results, terminal
     from boats_evaluate.gate import MAX_DROP, SIGNIFICANCE, compare_to_baseline, require_passed
@@ -104,20 +100,15 @@ def evaluate(
     evaluated = evaluation.evaluate(files, folder, groups, threshold)
     gate_result = None
     if baseline:
-        gate_result = compare_to_baseline(
-            evaluated,
-            baseline,
-            MAX_DROP if max_drop is None else max_drop,
-            SIGNIFICANCE if significance is None else significance,
-        )
+        drop = MAX_DROP if max_drop is None else max_drop
+        gate_result = compare_to_baseline(evaluated, baseline, drop, significance or SIGNIFICANCE)
     # Write the report first: the reader of standard output may close it early, as `head` does.
     if report is not None:
         from boats_evaluate.report import make_report
         from boats_runtime.files import write_atomic
 
-        # File names can contain bytes that are not text.
         page = make_report(evaluated, files[0][1], references, explain)
-        content = page.encode(errors="backslashreplace")
+        content = page.encode(errors="backslashreplace")  # file names can hold any bytes
         write_atomic(report, content)
         log(f"report: {report}, {len(content) / 1e6:.1f} MB")
     if as_json:
@@ -133,26 +124,19 @@ def evaluate(
         raise ImageError(f"{failed} of {total} images cannot be read")
 
 
-def check_report_path(report: Path, inputs: list[Path]) -> None:
-    """Check that the report can be written and does not replace an input.
-
-    Raises:
-        UsageError: If the folder does not exist, or the path is a folder or an input.
-    """
+def _check_report_path(report: Path, inputs: list[Path]) -> None:
     if not report.parent.is_dir() or report.is_dir():
         raise UsageError(f"--report {report}: must be a file in an existing folder")
     if report.exists() and any(path.exists() and report.samefile(path) for path in inputs):
         raise UsageError(f"--report {report}: is an input of this command; give another path")
 
 
-def parse_reference(text: str) -> "Reference":
+def parse_reference(text: str) -> tuple[str, float]:
     """Parse `--reference NAME=ACCURACY`.
 
     Raises:
         UsageError: If the text is not a name and a number from 0 to 1.
     """
-    from boats_evaluate.evaluation import Reference
-
     name, _, value = text.rpartition("=")
     try:
         accuracy = float(value)
@@ -160,16 +144,16 @@ def parse_reference(text: str) -> "Reference":
         accuracy = -1
     if not name.strip() or not 0 <= accuracy <= 1:
         raise UsageError(f"--reference {text}: must be NAME=ACCURACY, such as 'report SVM=0.872'")
-    return Reference(name.strip(), accuracy)
+    return name.strip(), accuracy
 
 
 def _open_files(paths: list[Path], provider: str) -> list[tuple[Path, "Classifier"]]:
     from boats_evaluate.predictions import open_classifiers
 
-    files = list(zip(paths, open_classifiers(paths, provider), strict=True))
+    classifiers = open_classifiers(paths, provider)
+    files = list(zip(paths, classifiers, strict=True))
     if provider == "auto":
-        classifier = files[0][1]
-        log(f"on {classifier.provider}: {classifier.selection_reason}")
+        log(f"on {classifiers[0].provider}: {classifiers[0].selection_reason}")
     for path, classifier in files:
         if classifier.compatibility_warning:
             log(f"{path}: {classifier.compatibility_warning}")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +23,8 @@ from boats_metrics.paired import PairedComparison, compare_paired
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import DataError
 
-
-class Reference(NamedTuple):
-    """Accuracy of another model on other images, shown for comparison."""
-
-    name: str
-    accuracy: float
+Reference = tuple[str, float]
+"""Name and accuracy of another model on other images, shown for comparison."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,6 @@ class FileResult:
         digest: Digest of the model, as printed by `boats-export inspect`.
         provider: Provider that ran the model.
         precision: `fp32`, `fp16` or `int8`; empty if the file does not record it.
-        threshold: Smallest score that is not reported as unknown, 0 to 1.
         predictions: Predictions for the images of known classes.
         metrics: Metrics of these predictions.
         unknown_classes: Predictions for images of classes that the model does not have.
@@ -54,7 +48,6 @@ class FileResult:
     digest: str
     provider: str
     precision: str
-    threshold: float
     predictions: Predictions
     metrics: FileMetrics
     unknown_classes: tuple[UnknownClass, ...] = ()
@@ -68,8 +61,7 @@ class Evaluation:
     Attributes:
         folder: Folder of the images.
         labels: K class names of the models.
-        images: N readable images of these classes.
-        digests: SHA-256 of the file of each image.
+        images: N readable images of these classes, with their digests.
         targets: (N,) int64, true class indices.
         files: Results of each file; the first one is the evaluated file.
         groups: Metrics of the first file by group of images; None without groups.
@@ -80,7 +72,6 @@ class Evaluation:
     folder: Path
     labels: tuple[str, ...]
     images: tuple[LabeledImage, ...]
-    digests: tuple[bytes, ...]
     targets: NDArray[np.int64]
     files: tuple[FileResult, ...]
     groups: Groups | None = None
@@ -128,40 +119,34 @@ def evaluate(
     images = tuple(compress(result.images, is_known))
     unknown_images = tuple(compress(result.images, ~is_known))
     targets = np.array([labels.index(image.label) for image in images], dtype=np.int64)
-    first = result.predictions[0].select(is_known)
+    first = result.predictions[0].predicted[is_known]
     results: list[FileResult] = []
     for (path, classifier), predictions in zip(files, result.predictions, strict=True):
-        limit = (classifier.metadata.threshold or 0.0) if threshold is None else threshold
+        metadata = classifier.metadata
+        limit = (metadata.threshold or 0.0) if threshold is None else threshold
         known, unknown = predictions.select(is_known), predictions.select(~is_known)
+        proof = metadata.provenance.get("proof")
         file = FileResult(
             name=str(path),
             size=path.stat().st_size,
-            digest=classifier.metadata.digest,
+            digest=metadata.digest,
             provider=classifier.provider,
-            precision=_read_precision(classifier),
-            threshold=limit,
+            precision=str(proof.get("precision", "")) if isinstance(proof, dict) else "",
             predictions=known,
             metrics=compute_file_metrics(targets, known, labels, limit),
             unknown_classes=summarize_unknown_classes(unknown_images, unknown, labels, limit),
-            comparison=(
-                compare_paired(targets, first.predicted, known.predicted) if results else None
-            ),
+            comparison=compare_paired(targets, first, known.predicted) if results else None,
         )
         results.append(file)
-    paths = [image.path for image in images]
     return Evaluation(
         folder=folder,
         labels=labels,
         images=images,
-        digests=tuple(compress(result.digests, is_known)),
         targets=targets,
         files=tuple(results),
-        groups=compute_group_metrics(paths, groups, targets, first.predicted, labels),
+        groups=compute_group_metrics(
+            [image.path for image in images], groups, targets, first, labels
+        ),
         unknown_images=unknown_images,
         unreadable=result.unreadable,
     )
-
-
-def _read_precision(classifier: Classifier) -> str:
-    proof = classifier.metadata.provenance.get("proof")
-    return str(proof.get("precision", "")) if isinstance(proof, dict) else ""

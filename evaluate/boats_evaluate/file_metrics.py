@@ -24,14 +24,7 @@ MAX_GROUPS = 100
 
 @dataclass(frozen=True)
 class Confusion:
-    """Incorrect predictions of one class as another.
-
-    Attributes:
-        label: True class.
-        predicted: Predicted class.
-        count: Number of images.
-        support: Number of images of the true class.
-    """
+    """Number of images of a class, of `support` images, that are predicted as another class."""
 
     label: str
     predicted: str
@@ -41,12 +34,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Groups:
-    """Metrics by group.
-
-    Attributes:
-        shown: Metrics of the largest groups by name, sorted.
-        omitted: Number of smaller groups without metrics.
-    """
+    """Metrics of the largest groups by name, sorted, and the number of smaller groups."""
 
     shown: dict[str, ClassificationMetrics]
     omitted: int
@@ -111,12 +99,7 @@ def compute_file_metrics(
 
 
 def find_confusions(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[Confusion, ...]:
-    """List pairs of true and incorrectly predicted classes, most frequent first, then by name.
-
-    Args:
-        confusion: (K, K) int64, confusion matrix; rows are true classes.
-        labels: K class names.
-    """
+    """List the confusions in a (K, K) confusion matrix, most frequent first, then by name."""
     support = confusion.sum(axis=1)
     confusions = [
         Confusion(labels[row], labels[column], int(confusion[row, column]), int(support[row]))
@@ -133,7 +116,7 @@ def compute_group_metrics(
     predicted: NDArray[np.int64],
     labels: Sequence[str],
 ) -> Groups | None:
-    """Compute the metrics of each group of images.
+    """Compute the metrics of each group of images; None without groups.
 
     Args:
         paths: N image files.
@@ -141,9 +124,6 @@ def compute_group_metrics(
         targets: (N,) int64, true class indices.
         predicted: (N,) int64, predicted class indices.
         labels: K class names.
-
-    Returns:
-        The metrics by group; None without a pattern if some file names have no date.
 
     Raises:
         UsageError: If the pattern is not a regular expression or does not match a file name.
@@ -153,13 +133,11 @@ def compute_group_metrics(
         return None
     names, indices, sizes = np.unique(found, return_inverse=True, return_counts=True)
     largest = np.sort(np.argsort(-sizes, kind="stable")[:MAX_GROUPS])
-    groups = {
-        str(names[group]): compute_metrics(
-            targets[indices == group], predicted[indices == group], labels
-        )
-        for group in largest
-    }
-    return Groups(groups, len(names) - len(groups))
+    shown = {}
+    for group in largest:
+        rows = indices == group
+        shown[str(names[group])] = compute_metrics(targets[rows], predicted[rows], labels)
+    return Groups(shown, len(names) - len(shown))
 
 
 def summarize_unknown_classes(
@@ -168,14 +146,7 @@ def summarize_unknown_classes(
     labels: Sequence[str],
     threshold: float,
 ) -> tuple[UnknownClass, ...]:
-    """Summarize the predictions for images of classes that the model does not have.
-
-    Args:
-        images: N images.
-        predictions: Predictions for the images.
-        labels: K class names of the model.
-        threshold: Smallest score that is not reported as unknown, 0 to 1.
-    """
+    """Summarize the predictions for images of classes that are not among the model's labels."""
     rows = []
     for label in sorted({image.label for image in images}):
         chosen = predictions.select(np.array([image.label == label for image in images]))

@@ -1,9 +1,4 @@
-"""Deployment gate: reject a model that is significantly worse than a baseline.
-
-A metric fails if it drops by more than allowed and a paired test on the same images is significant:
-McNemar's test for the accuracy, a paired bootstrap for macro-F1, McNemar's test for the recall of
-each class with enough images, corrected for the number of classes (Holm).
-"""
+"""Deployment gate: reject a model that is significantly worse than a baseline."""
 
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -36,7 +31,7 @@ class GateCheck:
         allowed_drop: Allowed drop in percentage points.
         p_worse: One-sided p-value; small if the evaluated file is worse.
         images: Number of images that are compared.
-        significance: Significance level.
+        significance: Significance level, 0 to 1.
     """
 
     name: str
@@ -52,10 +47,6 @@ class GateCheck:
         """Whether the drop is larger than allowed and significant."""
         drop = 100 * (self.before - self.after)
         return drop > self.allowed_drop + 1e-9 and self.p_worse < self.significance
-
-    def __str__(self) -> str:
-        """Describe the change."""
-        return f"{self.name} {self.after:.3f} instead of {self.before:.3f} (p {self.p_worse:.2g})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as JSON values."""
@@ -75,7 +66,6 @@ class GateResult:
     """Comparison of the evaluated file with a baseline.
 
     Attributes:
-        baseline: File of the baseline.
         images: Number of images that both evaluations have.
         only_evaluated: Number of images that the baseline does not have.
         only_baseline: Number of images that only the baseline has.
@@ -116,14 +106,10 @@ def compare_to_baseline(
 ) -> GateResult:
     """Compare the evaluated file with a baseline on the images that both evaluations have.
 
-    Images are identified by the digest of their file; labels are taken from the evaluation.
-
-    Args:
-        evaluation: Evaluation of the file.
-        baseline: Earlier evaluation.
-        max_drop: Allowed drop of accuracy and recall in percentage points, 0 to 100; macro-F1 may
-            drop twice as much.
-        significance: Significance level of the tests, 0 to 1.
+    The paired tests are McNemar's test for the accuracy and for the recall of each class, corrected
+    for the number of classes, and the bootstrap for macro-F1. Images are identified by the digest
+    of their file; labels are taken from the evaluation. `max_drop` is in percentage points, as
+    `MAX_DROP`.
 
     Raises:
         DataError: If the labels differ or the evaluations have no image in common.
@@ -134,14 +120,16 @@ def compare_to_baseline(
             f"the baseline has different labels: {', '.join(mismatch[:3])}"
             f"{'...' if mismatch[3:] else ''} in only one of them; create a new baseline"
         )
-    common = np.array([digest in baseline.predicted for digest in evaluation.digests])
+    digests = [image.digest for image in evaluation.images]
+    common = np.array([digest in baseline.predicted for digest in digests])
     if not common.any():
         raise DataError(
             f"the baseline has different images: none of its {len(baseline.predicted)} images is "
             f"in {evaluation.folder}; create a new baseline"
         )
-    digests = compress(evaluation.digests, common)
-    before = np.array([labels.index(baseline.predicted[digest]) for digest in digests])
+    before = np.array(
+        [labels.index(baseline.predicted[digest]) for digest in compress(digests, common)]
+    )
     after = evaluation.main.predictions.predicted[common]
     targets = evaluation.targets[common]
     support = np.bincount(targets, minlength=len(labels))
@@ -166,7 +154,7 @@ def compare_to_baseline(
         baseline=baseline.file,
         images=len(targets),
         only_evaluated=int((~common).sum()),
-        only_baseline=len(set(baseline.predicted) - set(evaluation.digests)),
+        only_baseline=len(set(baseline.predicted) - set(digests)),
         checks=(
             check("accuracy", before == targets, after == targets),
             GateCheck("macro-F1", *f1, 2 * max_drop, p_f1, len(targets), significance),
@@ -182,8 +170,12 @@ def require_passed(result: GateResult) -> None:
     Raises:
         CheckError: If a check failed.
     """
-    if result.failures:
+    drops = [
+        f"{check.name} {check.after:.3f} instead of {check.before:.3f} (p {check.p_worse:.2g})"
+        for check in result.failures
+    ]
+    if drops:
         raise CheckError(
             f"refused: worse than {result.baseline} on the same {result.images} images "
-            f"(p < {result.failures[0].significance:g}): {'; '.join(map(str, result.failures))}"
+            f"(p < {result.failures[0].significance:g}): {'; '.join(drops)}"
         )

@@ -16,10 +16,12 @@ class LabeledImage:
     Attributes:
         path: Image file.
         label: Name of the class folder that contains the file.
+        digest: SHA-256 of the file; empty before the file is read.
     """
 
     path: Path
     label: str
+    digest: bytes = b""
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Predictions of several models on the same images, each of which is read once."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,9 @@ from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.prefetch import prefetch
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.progress import track
+
+Inputs = Mapping[Preprocessing, NDArray[np.uint8]]
+"""Pixels of one image for each preprocessing."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +40,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class PredictedImages:
-    """Readable images with the predictions of each model, and unreadable images.
+    """Readable images, the predictions of each model for them, and unreadable images.
 
     Attributes:
-        images: N readable images.
-        digests: SHA-256 of the file of each readable image.
+        images: Readable images with their digests.
         predictions: Predictions of each model for the readable images.
         unreadable: Names of the other images, each with an error message.
     """
 
     images: tuple[LabeledImage, ...]
-    digests: tuple[bytes, ...]
     predictions: tuple[Predictions, ...]
     unreadable: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class _DecodedImage:
-    """An image file as input for each preprocessing, or an error message."""
-
-    image: LabeledImage
-    digest: bytes = b""
-    inputs: Mapping[Preprocessing, NDArray[np.uint8]] = field(default_factory=dict)
-    error: str = ""
 
 
 def open_classifiers(paths: Sequence[Path], provider: str) -> list[Classifier]:
@@ -84,11 +75,7 @@ def open_classifiers(paths: Sequence[Path], provider: str) -> list[Classifier]:
 def predict_all(
     classifiers: Sequence[Classifier], images: Sequence[LabeledImage]
 ) -> PredictedImages:
-    """Run every model on every image.
-
-    Args:
-        classifiers: Models with the same labels, in any order.
-        images: Images to classify.
+    """Run models with the same labels, in any order, on every image.
 
     Raises:
         DataError: If no image can be read.
@@ -98,37 +85,44 @@ def predict_all(
         np.array([labels.index(label) for label in classifier.metadata.labels])
         for classifier in classifiers
     ]
-    readable: list[tuple[LabeledImage, bytes]] = []
+    readable: list[LabeledImage] = []
     unreadable: list[tuple[str, str]] = []
-    batches: list[list[Predictions]] = [[] for _ in classifiers]
+    predicted: list[list[NDArray[np.int64]]] = [[] for _ in classifiers]
+    scores: list[list[NDArray[np.float64]]] = [[] for _ in classifiers]
     batch_size = max(classifier.batch for classifier in classifiers)
     # Decode the next batch while the current one runs.
     decoded = prefetch(partial(_decode, classifiers), images, 2 * batch_size)
-    stream = track(decoded, "images", len(images))
-    while items := list(islice(stream, batch_size)):
-        unreadable.extend((item.image.name, item.error) for item in items if item.error)
-        batch = [item for item in items if not item.error]
-        if not batch:
-            continue
-        readable.extend((item.image, item.digest) for item in batch)
-        for classifier, order, results in zip(classifiers, orders, batches, strict=True):
-            preprocessing = classifier.metadata.preprocessing
-            pixels = np.stack([item.inputs[preprocessing] for item in batch])
+
+    def read() -> Iterator[Inputs]:
+        for image, result in zip(images, track(decoded, "images", len(images)), strict=True):
+            if isinstance(result, str):
+                unreadable.append((image.name, result))
+            else:
+                digest, inputs = result
+                readable.append(replace(image, digest=digest))
+                yield inputs
+
+    stream = read()
+    while batch := list(islice(stream, batch_size)):
+        for position, classifier in enumerate(classifiers):
+            pixels = np.stack([inputs[classifier.metadata.preprocessing] for inputs in batch])
             probabilities, indices = classifier.run(pixels)
-            scores = np.take_along_axis(probabilities, indices[:, np.newaxis], axis=1)[:, 0]
-            results.append(Predictions(order[indices], scores.astype(np.float64)))
+            predicted[position].append(orders[position][indices])
+            scores[position].append(
+                probabilities[np.arange(len(batch)), indices].astype(np.float64)
+            )
     if not readable:
         name, error = unreadable[0]
         raise DataError(f"none of the {len(images)} images can be read; {name}: {error}")
-    return PredictedImages(
-        images=tuple(image for image, _ in readable),
-        digests=tuple(digest for _, digest in readable),
-        predictions=tuple(_concatenate(results) for results in batches),
-        unreadable=tuple(unreadable),
+    predictions = tuple(
+        Predictions(np.concatenate(indices), np.concatenate(values))
+        for indices, values in zip(predicted, scores, strict=True)
     )
+    return PredictedImages(tuple(readable), predictions, tuple(unreadable))
 
 
-def _decode(classifiers: Sequence[Classifier], image: LabeledImage) -> _DecodedImage:
+def _decode(classifiers: Sequence[Classifier], image: LabeledImage) -> tuple[bytes, Inputs] | str:
+    """Return the digest of the file and the inputs of the models, or an error message."""
     inputs: dict[Preprocessing, NDArray[np.uint8]] = {}
     try:
         content = image.path.read_bytes()
@@ -136,14 +130,7 @@ def _decode(classifiers: Sequence[Classifier], image: LabeledImage) -> _DecodedI
             if classifier.metadata.preprocessing not in inputs:
                 inputs[classifier.metadata.preprocessing] = classifier.prepare(content)
     except ImageError as error:
-        return _DecodedImage(image, error=str(error))
+        return str(error)
     except OSError as error:
-        return _DecodedImage(image, error=f"cannot be read: {error.strerror}")
-    return _DecodedImage(image, hashlib.sha256(content).digest(), inputs)
-
-
-def _concatenate(batches: Sequence[Predictions]) -> Predictions:
-    return Predictions(
-        np.concatenate([batch.predicted for batch in batches]),
-        np.concatenate([batch.scores for batch in batches]),
-    )
+        return f"cannot be read: {error.strerror}"
+    return hashlib.sha256(content).digest(), inputs

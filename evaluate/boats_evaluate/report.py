@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files as package_files
@@ -14,15 +14,9 @@ import numpy as np
 
 from boats_evaluate.evaluation import Evaluation, Reference
 from boats_evaluate.file_metrics import MIN_SUPPORT
-from boats_evaluate.saliency import Saliency, compute_saliency, draw_saliency
+from boats_evaluate.saliency import compute_saliency, draw_saliency
 from boats_evaluate.selection import MAX_THUMBNAILS, PageSelection, select_classes, select_images
-from boats_evaluate.thumbnails import (
-    MISTAKE_SIZE,
-    encode_data_uri,
-    load_reduced,
-    make_thumbnails,
-)
-from boats_metrics.selective import CoveragePoint
+from boats_evaluate.thumbnails import MISTAKE_SIZE, encode_data_uri, load_reduced, make_thumbnails
 from boats_runtime import __version__
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ImageError
@@ -38,19 +32,15 @@ SHADES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 @dataclass(frozen=True)
 class Mistake:
-    """An incorrect prediction that is explained.
+    """An incorrect prediction, with the data URIs of the image and of its saliency map.
 
-    Attributes:
-        index: Index into `Evaluation.images`.
-        image: Data URI of the image; empty if the file cannot be read anymore.
-        saliency: Data URI of the saliency map; empty if the file cannot be read anymore.
-        description: Description of the saliency map.
+    The data URIs are empty if the file cannot be read anymore.
     """
 
     index: int
-    image: str
-    saliency: str
-    description: str
+    image: str = ""
+    saliency: str = ""
+    description: str = "the image cannot be read anymore"
 
 
 def make_report(
@@ -63,7 +53,7 @@ def make_report(
 
     Args:
         evaluation: Evaluation.
-        classifier: Evaluated model, which computes the saliency maps.
+        classifier: Evaluated model, for the saliency maps.
         references: Accuracies of other models on other images.
         max_mistakes: Maximum number of mistakes that are explained.
     """
@@ -84,13 +74,15 @@ def explain_mistake(evaluation: Evaluation, classifier: Classifier, index: int) 
         reduced = load_reduced(image, MISTAKE_SIZE)
         pixels = classifier.prepare(image.path)
     except ImageError:  # removed since the predictions
-        return Mistake(index, "", "", "the image cannot be read anymore")
+        return Mistake(index)
     predicted, score = int(predictions.predicted[index]), float(predictions.scores[index])
     saliency = compute_saliency(classifier, pixels, predicted, score)
+    description = "no single part is decisive"
+    if saliency.region:
+        drop = saliency.max_drop
+        description = f"mostly {saliency.region}: blurring it lowers the score by {drop:.2f}"
     drawing = draw_saliency(reduced, saliency)
-    return Mistake(
-        index, encode_data_uri(reduced), encode_data_uri(drawing), _describe_saliency(saliency)
-    )
+    return Mistake(index, encode_data_uri(reduced), encode_data_uri(drawing), description)
 
 
 def render_report(
@@ -104,12 +96,7 @@ def render_report(
 
     Names are escaped, and a Content-Security-Policy prevents the page from loading anything.
 
-    Args:
-        evaluation: Evaluation.
-        selection: Images on the page.
-        mistakes: Mistakes that are explained.
-        thumbnails: Data URIs by index into `Evaluation.images`; empty for unreadable images.
-        references: Accuracies of other models on other images.
+    Thumbnails are data URIs by index into `Evaluation.images`, empty for unreadable images.
     """
     page = package_files("boats_evaluate") / "page"
     style = (page / "report.css").read_text(encoding="utf-8")
@@ -166,11 +153,14 @@ def _make_script_data(
     """Return the data of the page's scripts.
 
     Each row is an array, to keep the page small: file name, true class, predicted class, score,
-    index of the thumbnail or -1.
+    index of the thumbnail or -1. The curve has the numbers of covered images and of correct ones
+    among them at each threshold.
     """
     predictions, total = evaluation.main.predictions, len(evaluation.images)
     available = {index: uri for index, uri in thumbnails.items() if uri}
     positions = {index: position for position, index in enumerate(available)}
+    curve = evaluation.main.metrics.curve
+    covered = [(round(point.coverage * total), point.accuracy or 0.0) for point in curve]
     return {
         "labels": evaluation.labels,
         "rows": [
@@ -185,20 +175,8 @@ def _make_script_data(
         ],
         "thumbnails": list(available.values()),
         "total": total,
-        "curve": _count_images(evaluation.main.metrics.curve, total),
+        "curve": [[count, round(accuracy * count)] for count, accuracy in covered],
     }
-
-
-def _count_images(curve: Iterable[CoveragePoint], total: int) -> list[list[int]]:
-    """Return the numbers of covered images and of correct ones among them at each threshold."""
-    covered = [(round(point.coverage * total), point.accuracy or 0.0) for point in curve]
-    return [[count, round(accuracy * count)] for count, accuracy in covered]
-
-
-def _describe_saliency(saliency: Saliency) -> str:
-    if not saliency.region:
-        return "no single part is decisive"
-    return f"mostly {saliency.region}: blurring it lowers the score by {saliency.max_drop:.2f}"
 
 
 def _select_shade(count: int, support: int) -> int:

@@ -1,8 +1,4 @@
-"""JSON output of an evaluation, which later serves as the baseline of `--gate`.
-
-The keys are described in `docs/reference/json.md`. `SCHEMA_VERSION` increases when the meaning of a
-key changes.
-"""
+"""JSON output of an evaluation, described in `docs/reference/json.md`; `--gate` reads it."""
 
 import json
 from collections.abc import Mapping
@@ -15,19 +11,13 @@ from boats_evaluate.file_metrics import MIN_SUPPORT
 from boats_runtime.errors import DataError
 
 SCHEMA_VERSION = 1
+"""Version of the output; increases when the meaning of a key changes."""
 
 
 def to_json(evaluation: Evaluation, gate: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return an evaluation as JSON values.
-
-    Args:
-        evaluation: Evaluation.
-        gate: Result of the deployment gate as JSON values.
-    """
+    """Return an evaluation and the result of the deployment gate as JSON values."""
     labels, groups = evaluation.labels, evaluation.groups
-    predicted = [file.predictions.predicted.tolist() for file in evaluation.files]
-    scores = [file.predictions.scores.tolist() for file in evaluation.files]
-    images = zip(evaluation.images, evaluation.digests, strict=True)
+    predictions = [file.predictions for file in evaluation.files]
     return {
         "schema_version": SCHEMA_VERSION,
         "folder": str(evaluation.folder),
@@ -39,12 +29,12 @@ def to_json(evaluation: Evaluation, gate: Mapping[str, Any] | None = None) -> di
         "photos": [
             {
                 "path": image.name,
-                "sha256": digest.hex(),
+                "sha256": image.digest.hex(),
                 "label": image.label,
-                "predicted": [labels[column[index]] for column in predicted],
-                "score": [column[index] for column in scores],
+                "predicted": [labels[file.predicted[index]] for file in predictions],
+                "score": [float(file.scores[index]) for file in predictions],
             }
-            for index, (image, digest) in enumerate(images)
+            for index, image in enumerate(evaluation.images)
         ],
         "unreadable": [{"path": name, "error": error} for name, error in evaluation.unreadable],
         "gate": gate,
@@ -82,13 +72,7 @@ def _file_to_json(file: FileResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Predictions of an earlier evaluation.
-
-    Attributes:
-        file: Evaluated file.
-        labels: Classes of the model.
-        predicted: Predicted label of each image, by the SHA-256 of its file.
-    """
+    """Evaluated file, classes, and predicted labels by the SHA-256 of the image file."""
 
     file: str
     labels: tuple[str, ...]

@@ -30,11 +30,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Saliency:
-    """Importance of each patch of an image for the score.
-
-    Attributes:
-        drops: (R, C) float64, drop of the score when the patch is blurred, -1 to 1.
-    """
+    """Drop of the score when each patch is blurred: (R, C) float64, -1 to 1."""
 
     drops: NDArray[np.float64]
 
@@ -67,7 +63,9 @@ def compute_saliency(
         score: Probability of this class, 0 to 1.
     """
     height, width, _ = pixels.shape
-    rows, columns = _grid_shape(height, width)
+    # The patches are roughly square.
+    rows = min(height, max(2, round(math.sqrt(PATCHES * height / width))))
+    columns = min(width, max(2, round(PATCHES / rows)))
     blur = ImageFilter.GaussianBlur(min(height / rows, width / columns) / 2)
     blurred = np.asarray(Image.fromarray(pixels).filter(blur))
     scores = np.empty(rows * columns, dtype=np.float64)
@@ -91,12 +89,6 @@ def draw_saliency(image: Image.Image, saliency: Saliency) -> Image.Image:
     opacity = 0.8 * np.clip(np.asarray(smooth, dtype=np.float64), 0, 1)[:, :, np.newaxis]
     blended = gray * (1 - opacity) + np.array(HEAT_COLOR) * opacity
     return Image.fromarray(np.rint(blended).astype(np.uint8))
-
-
-def _grid_shape(height: int, width: int) -> tuple[int, int]:
-    """Return the number of rows and columns of roughly square patches."""
-    rows = min(height, max(2, round(math.sqrt(PATCHES * height / width))))
-    return rows, min(width, max(2, round(PATCHES / rows)))
 
 
 def _blur_span(index: int, patches: int, size: int) -> slice:

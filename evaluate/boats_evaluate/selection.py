@@ -27,7 +27,7 @@ class PageSelection:
     """Images on the page, as indices into `Evaluation.images`.
 
     Attributes:
-        listed: Images listed by name, in the order of the list; the first ones have thumbnails.
+        listed: Images listed by name; the first ones have thumbnails.
         mistakes: Incorrect predictions with the highest scores, in descending order.
         disagreements: Images for which the files predict different classes.
         total_disagreements: Number of such images, including those not shown.
@@ -40,12 +40,7 @@ class PageSelection:
 
 
 def select_images(evaluation: Evaluation, max_mistakes: int) -> PageSelection:
-    """Select the images on the page.
-
-    Args:
-        evaluation: Evaluation.
-        max_mistakes: Maximum number of mistakes that are explained.
-    """
+    """Select the images on the page, with up to `max_mistakes` mistakes."""
     scores = evaluation.main.predictions.scores
     incorrect = np.flatnonzero(~evaluation.correct)
     mistakes = incorrect[np.argsort(-scores[incorrect], kind="stable")]
@@ -81,8 +76,7 @@ def _rank_by_cell(evaluation: Evaluation) -> Indices:
     _, starts, sizes = np.unique(cells[order], return_index=True, return_counts=True)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order)) - np.repeat(starts, sizes)
-    indices: Indices = np.lexsort((cells, correct, rank))
-    return indices
+    return np.lexsort((cells, correct, rank))
 
 
 def _find_disagreements(evaluation: Evaluation) -> Indices:
@@ -95,5 +89,4 @@ def _find_disagreements(evaluation: Evaluation) -> Indices:
     all_incorrect = (predicted != evaluation.targets).all(axis=0)
     scores = evaluation.main.predictions.scores
     order = np.lexsort((-scores[indices], evaluation.correct[indices], all_incorrect[indices]))
-    disagreements: Indices = indices[order]
-    return disagreements
+    return indices[order]

@@ -14,13 +14,7 @@ MAX_ROWS = 10
 def format_evaluation(
     evaluation: Evaluation, references: Sequence[Reference], gate: GateResult | None = None
 ) -> str:
-    """Return a text report.
-
-    Args:
-        evaluation: Evaluation.
-        references: Accuracies of other models on other images.
-        gate: Result of the deployment gate.
-    """
+    """Return a text report with the result of the deployment gate, if there is one."""
     main = evaluation.main
     sections = (
         _format_summary(evaluation),
@@ -93,23 +87,20 @@ def _format_groups(groups: Groups | None) -> Iterator[str]:
 
 
 def _format_files(files: Sequence[FileResult], references: Sequence[Reference]) -> Iterator[str]:
-    names = [file.name for file in files] + [reference.name for reference in references]
+    names = [file.name for file in files] + [name for name, _ in references]
     if len(names) == 1:
         return
     width = max(len("file"), *map(len, names))
     yield f"{'file':{width}}  accuracy  balanced  macro-F1  lost  won  p (McNemar)"
     for file in files:
         metrics = file.metrics.classification
-        line = (
-            f"{file.name:{width}}  {metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}"
-            f"  {metrics.macro_f1:8.3f}"
-        )
-        if file.comparison:
-            row = file.comparison
+        line = f"{file.name:{width}}  {metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}"
+        line += f"  {metrics.macro_f1:8.3f}"
+        if row := file.comparison:
             line += f"  {row.lost:4d}  {row.won:3d}  {row.p_two_sided:11.2g}"
         yield line
-    for reference in references:
-        yield f"{reference.name:{width}}  {reference.accuracy:8.3f}  reported on other images"
+    for name, accuracy in references:
+        yield f"{name:{width}}  {accuracy:8.3f}  reported on other images"
     if len(files) > 1:
         yield f"lost, won: images that only {names[0]} or only the other file predicts correctly"
 

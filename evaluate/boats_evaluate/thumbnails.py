@@ -22,11 +22,7 @@ QUALITY = 70
 
 
 def load_reduced(image: LabeledImage, max_size: tuple[int, int]) -> Image.Image:
-    """Load an image as RGB in its EXIF orientation and reduce it to a maximum size.
-
-    Args:
-        image: Image.
-        max_size: Maximum width and height in pixels.
+    """Load an image as RGB in its EXIF orientation and reduce it to a maximum width and height.
 
     Raises:
         ImageError: If the file cannot be read.

@@ -15,14 +15,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Images whose scores lie in one interval of width `1 / BINS`.
-
-    Attributes:
-        lower: Lower bound of the scores, 0 to 1.
-        images: Number of images, at least 1.
-        score: Mean score, 0 to 1.
-        accuracy: Share of correct predictions, 0 to 1.
-    """
+    """Mean score and accuracy of the images with scores from `lower` to `lower + 1 / BINS`."""
 
     lower: float
     images: int

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+DRAWS = 2000
+"""Number of bootstrap samples."""
+
 Interval = tuple[float, float]
 """Lower and upper bound of a 95% confidence interval."""
 
@@ -68,7 +71,7 @@ class ClassificationMetrics:
     @cached_property
     def intervals(self) -> Intervals:
         """Bootstrap confidence intervals, computed on first access."""
-        return bootstrap_intervals(self.confusion, seed=self.seed)
+        return bootstrap_intervals(self.confusion, self.seed)
 
     def summary_to_json(self) -> dict[str, Any]:
         """Return accuracies, macro-F1 and their intervals as JSON values."""
@@ -119,9 +122,7 @@ def compute_metrics(
     )
 
 
-def bootstrap_intervals(
-    confusion: NDArray[np.int64], draws: int = 2000, seed: int = 0
-) -> Intervals:
+def bootstrap_intervals(confusion: NDArray[np.int64], seed: int = 0) -> Intervals:
     """Compute 95% confidence intervals by the percentile bootstrap (Efron 1979).
 
     The bootstrap treats images as independent. Images of one day resemble each other, so the
@@ -129,7 +130,6 @@ def bootstrap_intervals(
 
     Args:
         confusion: (K, K) int64, confusion matrix; rows are true classes.
-        draws: Number of bootstrap samples.
         seed: Seed for the random draws.
     """
     occurring = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
@@ -137,8 +137,8 @@ def bootstrap_intervals(
     images = cells.sum()
     # Resampling images with replacement is a multinomial draw over the cells of the matrix.
     rng = np.random.default_rng(seed)
-    samples = rng.multinomial(images, cells.ravel() / images, size=draws)
-    samples = samples.reshape(draws, *cells.shape)
+    samples = rng.multinomial(images, cells.ravel() / images, size=DRAWS)
+    samples = samples.reshape(DRAWS, *cells.shape)
     correct = np.diagonal(samples, axis1=1, axis2=2)
     support = samples.sum(axis=2)
     return Intervals(
@@ -165,10 +165,9 @@ def mean_ratio(numerators: NDArray[Any], denominators: NDArray[Any]) -> NDArray[
 def format_class_table(metrics: ClassificationMetrics) -> list[str]:
     """Return the lines of a text table with one row per class."""
     width = max(len("class"), *(len(row.label) for row in metrics.classes))
-    lines = [f"{'class':{width}}  precision  recall     F1  images"]
-    lines.extend(
+    rows = (
         f"{row.label:{width}}  {row.precision:9.3f}  {row.recall:6.3f}  {row.f1:5.3f}"
         f"  {row.support:6d}"
         for row in metrics.classes
     )
-    return lines
+    return [f"{'class':{width}}  precision  recall     F1  images", *rows]

@@ -1,15 +1,14 @@
 """Paired comparison of two models on the same images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from boats_metrics.classification import Interval, mean_ratio, percentile_interval
+from boats_metrics.classification import DRAWS, Interval, mean_ratio, percentile_interval
 
-DRAWS = 2000
 CHUNK = 100
 """Bootstrap samples that are evaluated at a time, to bound the memory."""
 
@@ -45,14 +44,10 @@ def mcnemar_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar
         second: (N,) bool, whether each prediction of the second model is correct.
     """
     lost, won = int(np.sum(first & ~second)), int(np.sum(~first & second))
-    if not lost + won:
-        return McNemarResult(0, 0, 1.0, 1.0)
-    return McNemarResult(
-        lost,
-        won,
-        float(binomtest(lost, lost + won).pvalue),
-        float(binomtest(lost, lost + won, alternative="greater").pvalue),
-    )
+    trials = max(lost + won, 1)  # binomtest needs at least 1; both p-values are then 1
+    p_two_sided = float(binomtest(lost, trials).pvalue)
+    p_worse = float(binomtest(lost, trials, alternative="greater").pvalue)
+    return McNemarResult(lost, won, p_two_sided, p_worse)
 
 
 @dataclass(frozen=True)
@@ -60,11 +55,9 @@ class PairedComparison(McNemarResult):
     """McNemar's test of two models, and the differences of the second from the first.
 
     Attributes:
-        accuracy: Difference of the accuracies, -1 to 1.
-        accuracy_interval: 95% confidence interval.
+        accuracy: Difference of the accuracies, -1 to 1, with `accuracy_interval`.
+        macro_f1: Difference of the macro-F1, -1 to 1, with `macro_f1_interval`.
         macro_f1_before: Macro-F1 of the first model, 0 to 1.
-        macro_f1: Difference of the macro-F1, -1 to 1.
-        macro_f1_interval: 95% confidence interval.
         p_macro_f1_worse: Share of the bootstrap samples in which the second model is not worse.
     """
 
@@ -103,32 +96,26 @@ def compare_paired(
     samples = np.concatenate([_differences(chunk, cells, one_hot) for chunk in chunks])
     not_worse = int(np.sum(samples[:, 1] >= 0))
     return PairedComparison(
-        test.lost,
-        test.won,
-        test.p_two_sided,
-        test.p_worse,
-        float(accuracy),
-        percentile_interval(samples[:, 0]),
-        float(macro_f1_before),
-        float(macro_f1),
-        percentile_interval(samples[:, 1]),
+        **asdict(test),
+        accuracy=float(accuracy),
+        accuracy_interval=percentile_interval(samples[:, 0]),
+        macro_f1_before=float(macro_f1_before),
+        macro_f1=float(macro_f1),
+        macro_f1_interval=percentile_interval(samples[:, 1]),
         # Adding 1 to both counts keeps p above 0 (Davison and Hinkley 1997, section 4.2).
-        (not_worse + 1) / (DRAWS + 1),
+        p_macro_f1_worse=(not_worse + 1) / (DRAWS + 1),
     )
 
 
 def _differences(
     counts: NDArray[np.int64], cells: NDArray[np.int64], one_hot: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the metrics of bootstrap samples.
+    """Return the differences of accuracy and macro-F1, and the first macro-F1, as (D, 3) float64.
 
     Args:
         counts: (D, C) int64, number of images in each cell, for each sample.
         cells: (3, C) int64, true class and both predictions of each cell.
         one_hot: (K, K) float64, identity matrix.
-
-    Returns:
-        (D, 3) float64: differences of accuracy and macro-F1, and the first model's macro-F1.
     """
     targets, *predictions = cells
     support = counts @ one_hot[targets]
@@ -146,4 +133,4 @@ def correct_holm(p_values: Sequence[float]) -> list[float]:
     factors = np.arange(len(order), 0, -1)
     corrected = np.empty(len(order))
     corrected[order] = np.maximum.accumulate(np.minimum(1, np.asarray(p_values)[order] * factors))
-    return [float(value) for value in corrected]
+    return list(map(float, corrected))

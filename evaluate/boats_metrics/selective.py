@@ -16,6 +16,7 @@ MIN_COVERAGE = 0.5
 """Smallest coverage that the selected threshold may have."""
 
 STEPS = 100
+"""Number of steps between the thresholds 0 and 1 of a coverage curve."""
 
 
 class CoveragePoint(NamedTuple):
@@ -35,14 +36,7 @@ class CoveragePoint(NamedTuple):
 
 @dataclass(frozen=True)
 class ThresholdSelection:
-    """Selected threshold for reporting an image as unknown.
-
-    Attributes:
-        threshold: Smallest score that is not reported as unknown, 0 to 1.
-        coverage: Coverage at the threshold, 0 to 1.
-        accuracy: Selective accuracy at the threshold, 0 to 1.
-        curve: Coverage curve from which the threshold was selected.
-    """
+    """Selected point of a coverage curve, as in `CoveragePoint`, and the whole curve."""
 
     threshold: float
     coverage: float
@@ -57,10 +51,9 @@ class ThresholdSelection:
 def select_threshold(
     probabilities: NDArray[np.float64], targets: NDArray[np.int64]
 ) -> ThresholdSelection:
-    """Select the lowest threshold that reaches `TARGET_ACCURACY` with at least `MIN_COVERAGE`.
+    """Select the lowest threshold with `TARGET_ACCURACY` and at least `MIN_COVERAGE`.
 
-    If no threshold does, select the one with the highest accuracy among those that have at least
-    `MIN_COVERAGE`.
+    If there is none, select the threshold of highest accuracy with at least `MIN_COVERAGE`.
 
     Args:
         probabilities: (N, K) float64, class probabilities of held-out images; N is at least 1.
@@ -78,10 +71,10 @@ def select_threshold(
 
 
 def coverage_curve(
-    scores: NDArray[np.float64], correct: NDArray[np.bool_], steps: int = STEPS
+    scores: NDArray[np.float64], correct: NDArray[np.bool_]
 ) -> tuple[CoveragePoint, ...]:
-    """Evaluate the thresholds 0, 1 / steps, ..., 1; arguments as in `evaluate_threshold`."""
-    return tuple(evaluate_threshold(scores, correct, step / steps) for step in range(steps + 1))
+    """Evaluate the thresholds 0, 0.01, ..., 1; arguments as in `evaluate_threshold`."""
+    return tuple(evaluate_threshold(scores, correct, step / STEPS) for step in range(STEPS + 1))
 
 
 def evaluate_threshold(

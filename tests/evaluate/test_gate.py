@@ -24,7 +24,8 @@ def predict_with_mistakes(*mistakes: int) -> np.ndarray:
 
 def make_baseline(evaluation: Evaluation) -> Baseline:
     labels = [evaluation.labels[index] for index in evaluation.main.predictions.predicted]
-    predicted = dict(zip(evaluation.digests, labels, strict=True))
+    digests = [image.digest for image in evaluation.images]
+    predicted = dict(zip(digests, labels, strict=True))
     return Baseline("older.onnx", evaluation.labels, predicted)
 
 
@@ -93,8 +94,9 @@ def test_compare_to_baseline__recall_of_one_class() -> None:
 def test_compare_to_baseline__common_images_only() -> None:
     baseline = make_baseline(make_evaluation(LABELS, TARGETS, TARGETS))
     evaluation = make_evaluation(LABELS, TARGETS[:50], TARGETS[:50])
-    digests = (*evaluation.digests[:45], *(bytes([9] * 31 + [n]) for n in range(5)))
-    result = compare_to_baseline(replace(evaluation, digests=digests), baseline)
+    others = (replace(image, digest=b"other" + image.digest) for image in evaluation.images[45:])
+    images = (*evaluation.images[:45], *others)
+    result = compare_to_baseline(replace(evaluation, images=images), baseline)
     assert (result.images, result.only_evaluated, result.only_baseline) == (45, 5, 99)
 
 

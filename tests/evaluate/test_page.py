@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 import support
-from boats_evaluate.evaluation import Evaluation, Reference
+from boats_evaluate.evaluation import Evaluation
 from boats_evaluate.report import make_report, render_report
 from boats_evaluate.selection import select_images
 from boats_runtime.classifier import Classifier
@@ -50,7 +50,7 @@ def page(
 ) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     classifier = Classifier(color_model, "cpu")
-    path.write_text(make_report(evaluation, classifier, [Reference("other", 0.5)], 24))
+    path.write_text(make_report(evaluation, classifier, [("other", 0.5)], 24))
     return path
 
 

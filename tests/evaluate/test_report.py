@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boats_evaluate.evaluation import Evaluation, Reference
+from boats_evaluate.evaluation import Evaluation
 from boats_evaluate.report import make_report, render_report, shorten_names
 from boats_evaluate.selection import MAX_THUMBNAILS, select_images
 from boats_runtime.classifier import Classifier
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def text(evaluation: Evaluation, color_model: Path) -> str:
-    reference = Reference("the <b>other</b>", 0.872)
+    reference = ("the <b>other</b>", 0.872)
     return make_report(evaluation, Classifier(color_model, "cpu"), [reference], 24)
 
 

@@ -49,7 +49,8 @@ def test_read_baseline__reads_to_json(evaluation: Evaluation, tmp_path: Path) ->
     assert baseline.labels == evaluation.labels
     assert baseline.file == evaluation.main.name
     predicted = [evaluation.labels[index] for index in evaluation.main.predictions.predicted]
-    assert baseline.predicted == dict(zip(evaluation.digests, predicted, strict=True))
+    digests = [image.digest for image in evaluation.images]
+    assert baseline.predicted == dict(zip(digests, predicted, strict=True))
 
 
 @pytest.mark.parametrize(

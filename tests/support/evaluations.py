@@ -33,7 +33,7 @@ def make_evaluation(
         metrics = compute_file_metrics(targets, predictions, labels, 0.5)
         comparison = compare_paired(targets, predicted[0], indices) if number else None
         file = FileResult(
-            f"{number}.onnx", 10, "ab" * 32, "cpu", "fp32", 0.5, predictions, metrics,
+            f"{number}.onnx", 10, "ab" * 32, "cpu", "fp32", predictions, metrics,
             comparison=comparison,
         )  # fmt: skip
         files.append(file)
@@ -42,10 +42,9 @@ def make_evaluation(
         folder,
         labels,
         images=tuple(
-            LabeledImage(folder / f"{number}.jpg", labels[target])
+            LabeledImage(folder / f"{number}.jpg", labels[target], number.to_bytes(32, "big"))
             for number, target in enumerate(targets)
         ),
-        digests=tuple(number.to_bytes(32, "big") for number in range(len(targets))),
         targets=targets,
         files=tuple(files),
     )
