@@ -42,10 +42,7 @@ def main() -> None:
 def run(line: str, images: list[str] | None = None) -> str:
     """Print and run a command line in the demo folder, and exit if it fails.
 
-    Args:
-        line: Command line as a user types it.
-        images: Paths that replace the last word, as a shell expands it. The output is then returned
-            instead of shown.
+    `images` replace the last word, as a shell expands it; the output is then returned, not shown.
     """
     print(f"\n$ {line}", flush=True)
     command, *arguments = shlex.split(line)
@@ -73,7 +70,7 @@ def print_table(predictions: list[dict[str, Any]]) -> None:
     print(f"{'image':40} {'predicted':12} score")
     correct = 0
     for prediction in predictions:
-        image = str(Path(prediction["path"]).relative_to("data/test"))
+        image = prediction["path"].removeprefix("data/test/")
         is_correct = prediction["label"] == get_class(prediction)
         correct += is_correct
         mark = "" if is_correct else "x"

@@ -115,13 +115,7 @@ _BOATS: dict[str, tuple[float, float, list[Shape]]] = {
 
 
 def draw_image(label: str, light: int, rng: np.random.Generator) -> Image.Image:
-    """Draw an image of a class, RGB, 800 wide and 240 high.
-
-    Args:
-        label: Key of `DEMO_COUNTS`.
-        light: Light of the day, 0 to 3.
-        rng: Source of everything else that varies.
-    """
+    """Draw an RGB image, 800x240, of a class in `DEMO_COUNTS` and the light of a day, 0 to 3."""
     sky, haze, water, white = np.array(_LIGHTS[light], dtype=np.float32)
     horizon = int(rng.integers(20, 60))
     waves = _draw_waves(rng, horizon)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL.Image import getmodebase
+
 from boats_data.check.dates import GroupCounts, count_groups, find_neighbors, find_shared_groups
 from boats_data.check.duplicates import find_duplicates
 from boats_data.check.findings import Finding, format_count, make_finding
@@ -19,8 +21,6 @@ MAX_IMBALANCE = 10.0
 
 MAX_ASPECT_RATIO = 1.5
 """Ratio of the largest to the smallest aspect ratio that is reported."""
-
-_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def find_mixed_images(images: Sequence[ScannedImage]) -> Iterator[Finding]:
             (f"{narrow}: {smallest:.2f}", f"{wide}: {largest:.2f}"),
             count=len(ratios),
         )
-    gray = [f"{image.name}: mode {image.mode}" for image in decoded if image.mode in _GRAY_MODES]
+    gray = [
+        f"{image.name}: mode {image.mode}" for image in decoded if getmodebase(image.mode) == "L"
+    ]
     if 0 < len(gray) < len(decoded):
         yield make_finding(
             "mixed-colours",

@@ -35,11 +35,7 @@ class GroupCounts:
 
 
 def count_groups(images: Sequence[ScannedImage], pattern: str | None) -> GroupCounts:
-    """Count the images of each group.
-
-    Args:
-        images: Images of the dataset; they need not be decoded.
-        pattern: Pattern for `match_groups`.
+    """Count the images of each group that `match_groups` finds in their file names.
 
     Raises:
         UsageError: If the pattern is not a regular expression or matches no file name.

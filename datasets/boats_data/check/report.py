@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from boats_data.check.checks import Report
-from boats_data.check.findings import Finding, format_count
+from boats_data.check.findings import format_count
 
 SCHEMA_VERSION = 1
 MAX_EXAMPLES = 5
@@ -16,7 +16,9 @@ MAX_EXAMPLES = 5
 MAX_ROWS = 12
 """Largest number of rows in a table of formats or groups."""
 
-WIDTH = 100
+_WRAPPER = textwrap.TextWrapper(
+    100, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+)
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -57,7 +59,13 @@ def to_lines(report: Report) -> Iterator[str]:
     yield format_count(len(report.findings), "finding") if report.findings else "No findings."
     for finding in report.findings:
         yield ""
-        yield from _finding_lines(finding)
+        yield from _WRAPPER.wrap(f"{finding.severity}: {finding.code}: {finding.message}")
+        for example in finding.examples[:MAX_EXAMPLES]:
+            yield f"    {example}"
+        hidden = len(finding.examples) + finding.more - MAX_EXAMPLES
+        if hidden > 0:
+            yield f"    and {hidden:,} more"
+        yield from _WRAPPER.wrap(f"  {finding.advice}")
 
 
 def _count_table(
@@ -79,20 +87,3 @@ def _format_table(formats: Counter[tuple[str, str, int, int]]) -> Iterator[str]:
         yield f"{f'{width}x{height}':10}  {mode:4}  {format_:6}  {count:7,}"
     if len(formats) > MAX_ROWS:
         yield f"... {len(formats) - MAX_ROWS:,} more sizes, modes and formats"
-
-
-def _finding_lines(finding: Finding) -> Iterator[str]:
-    yield from _wrap(f"{finding.severity}: {finding.code}: {finding.message}", "")
-    for example in finding.examples[:MAX_EXAMPLES]:
-        yield f"    {example}"
-    hidden = len(finding.examples) + finding.more - MAX_EXAMPLES
-    if hidden > 0:
-        yield f"    and {hidden:,} more"
-    yield from _wrap(finding.advice, "  ")
-
-
-def _wrap(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent="  ", break_on_hyphens=False,
-        break_long_words=False,
-    )  # fmt: skip

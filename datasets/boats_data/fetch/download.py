@@ -22,10 +22,7 @@ Log = Callable[[str], None]
 def download_file(url: str, target: Path, log: Log) -> None:
     """Download a file, completely or not at all.
 
-    Args:
-        url: Address with `http` or `https`.
-        target: File to write.
-        log: Receives one line per repeated attempt.
+    Each repeated attempt is logged.
 
     Raises:
         DataError: If the file is larger than `MAX_BYTES` or all attempts fail.
