@@ -4,9 +4,10 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+from typer import Option
 
 from boats_runtime.cli.app import create_app, create_log, require_extra, run_app, set_passive_openmp
 from boats_runtime.errors import ImageError, UsageError
@@ -20,21 +21,13 @@ COMMAND = "boats-train"
 MODULES = ("matplotlib", "safetensors", "scipy", "sklearn", "skops", "torch", "torchvision")
 
 
-class Schedule(NamedTuple):
-    """Defaults of `--lr`, `--epochs` and `--batch-size`."""
-
-    learning_rate: float
-    epochs: int
-    batch_size: int
-
-
 SCHEDULES = {
-    "svm": Schedule(0.0, 0, 0),
-    "finetune": Schedule(1e-4, 100, 128),
-    "cnn": Schedule(1e-3, 10, 128),
+    "svm": (0.0, 0, 0),
+    "finetune": (1e-4, 100, 128),
+    "unfreeze": (3e-4, 30, 32),
+    "cnn": (1e-3, 10, 128),
 }
-FINE_TUNING = Schedule(3e-4, 30, 32)
-"""Schedule with `--unfreeze`."""
+"""Defaults of `--lr`, `--epochs` and `--batch-size` by model, and with `--unfreeze`."""
 
 app = create_app(COMMAND)
 log = create_log(COMMAND)
@@ -43,73 +36,61 @@ log = create_log(COMMAND)
 @app.command()
 def train(
     data: Annotated[
-        Path,
-        typer.Option(help="Folder with train/<class>/*.jpg, valid/... and optionally test/..."),
+        Path, Option(help="Folder with train/<class>/*.jpg, valid/... and optionally test/...")
     ] = Path("data"),
     demo: Annotated[
-        bool, typer.Option("--demo", help="Generate a small synthetic dataset in --data.")
+        bool, Option("--demo", help="Generate a small synthetic dataset in --data.")
     ] = False,
     model: Annotated[
         Literal["svm", "finetune", "cnn"],
-        typer.Option(help="SVM or linear head on the features of the backbone, or a small CNN."),
+        Option(help="SVM or linear head on the features of the backbone, or a small CNN."),
     ] = "svm",
     backbone: Annotated[
-        str | None,
-        typer.Option(help="Classification network of torchvision.", show_default="resnet50"),
-    ] = None,
+        str, Option(help="Classification network of torchvision.", show_default="resnet50")
+    ] = "",
     weights: Annotated[
-        str | None,
-        typer.Option(
+        str,
+        Option(
             help="imagenet, none (random), or the PATH of a state dict.", show_default="imagenet"
         ),
-    ] = None,
-    from_run: Annotated[
-        Path | None, typer.Option("--from", help="Use the network of this run.")
-    ] = None,
+    ] = "",
+    from_run: Annotated[Path | None, Option("--from", help="Use the network of this run.")] = None,
     image_size: Annotated[
-        str | None,
-        typer.Option(
-            help="Height and width of the network input.", show_default="240x800; cnn: 30x100"
-        ),
-    ] = None,
+        str,
+        Option(help="Height and width of the network input.", show_default="240x800; cnn: 30x100"),
+    ] = "",
     tune: Annotated[
         Literal["auto", "off"],
-        typer.Option(help="svm: search for hyperparameters, or use those of the report."),
+        Option(help="svm: search for hyperparameters, or use those of the report."),
     ] = "auto",
     groups: Annotated[
         str,
-        typer.Option(
+        Option(
             help="svm: regular expression for file names; images of a group share a fold.",
             show_default="a leading date",
         ),
     ] = "",
     lr: Annotated[
-        float | None,
-        typer.Option(help="finetune, cnn: learning rate.", show_default="1e-4; cnn: 1e-3"),
+        float | None, Option(help="finetune, cnn: learning rate.", show_default="1e-4; cnn: 1e-3")
     ] = None,
     epochs: Annotated[
-        int | None,
-        typer.Option(help="finetune, cnn: number of epochs.", show_default="100; cnn: 10"),
+        int | None, Option(help="finetune, cnn: number of epochs.", show_default="100; cnn: 10")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="finetune, cnn: images per step.", show_default="128")
+        int | None, Option(help="finetune, cnn: images per step.", show_default="128")
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Train all models of the report and compare them.")
+        bool, Option("--compare", help="Train all models of the report and compare them.")
     ] = False,
     unfreeze: Annotated[
-        str,
-        typer.Option(help="finetune: number of last blocks of the backbone to train, or all."),
+        str, Option(help="finetune: number of last blocks of the backbone to train, or all.")
     ] = "0",
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an interrupted training.")
-    ] = False,
+    seed: Annotated[int, Option(help="Random seed.")] = 0,
+    resume: Annotated[bool, Option("--resume", help="Resume an interrupted training.")] = False,
     cache: Annotated[
-        str,
-        typer.Option(help="Folder of the feature cache, or none.", show_default="~/.cache"),
+        str, Option(help="Folder of the feature cache, or none.", show_default="~/.cache")
     ] = "",
-    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    out: Annotated[Path, Option(help="Folder of runs.")] = Path("runs"),
 ) -> None:
     """Train an image classifier."""
     require_extra(COMMAND, "train", MODULES)
@@ -117,10 +98,8 @@ def train(
         from boats_train.runs.run import read_config
 
         if backbone or weights or image_size:
-            raise UsageError(
-                "--from sets the backbone, weights and image size: "
-                "omit --backbone, --weights and --image-size"
-            )
+            omitted = "omit --backbone, --weights and --image-size"
+            raise UsageError(f"--from sets the backbone, weights and image size: {omitted}")
         source = read_config(from_run)
         backbone, weights = source.backbone, "none"
         image_size = f"{source.height}x{source.width}"
@@ -128,9 +107,7 @@ def train(
         raise UsageError("--model cnn has no backbone: omit --backbone and --weights")
     if compare and (model != "svm" or tune == "off"):
         raise UsageError("--compare trains all models: omit --model and --tune")
-    schedule = SCHEDULES[model]
-    if model == "finetune" and unfreeze != "0":
-        schedule = FINE_TUNING
+    schedule = SCHEDULES["unfreeze" if model == "finetune" and unfreeze != "0" else model]
     height, width = parse_image_size(image_size or ("30x100" if model == "cnn" else "240x800"))
     config = TrainConfig(
         data=str(data),
@@ -142,9 +119,9 @@ def train(
         seed=seed,
         tune=tune == "auto",
         groups=groups,
-        learning_rate=schedule.learning_rate if lr is None else lr,
-        epochs=schedule.epochs if epochs is None else epochs,
-        batch_size=schedule.batch_size if batch_size is None else batch_size,
+        learning_rate=schedule[0] if lr is None else lr,
+        epochs=schedule[1] if epochs is None else epochs,
+        batch_size=schedule[2] if batch_size is None else batch_size,
         unfreeze=unfreeze,
         from_run=str(from_run or ""),
     )
@@ -158,12 +135,7 @@ def train(
 
 
 def load_dataset(data: Path, demo: bool, seed: int) -> "Dataset":
-    """Scan the dataset; with `--demo`, generate it first.
-
-    Raises:
-        DataError: If the dataset is invalid.
-        UsageError: If the folder for the demo contains other files.
-    """
+    """Scan the dataset; with `--demo`, generate it first."""
     from boats_data.dataset import scan_dataset
 
     if demo:
@@ -181,11 +153,7 @@ def run_training(
 ) -> "TrainingResult | None":
     """Train, print the metrics and write the run.
 
-    Returns:
-        The result; None in processes of `torchrun` other than rank 0.
-
-    Raises:
-        BoatsError: As in `TrainingPipeline.run` and `write_run`.
+    Return None in processes of `torchrun` other than rank 0.
     """
     from boats_train.finetune.distributed import join_distributed
     from boats_train.models.backbone import DownloadError
@@ -226,25 +194,17 @@ def run_training(
 
 
 def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Path) -> None:
-    """Train all models of the report, and print and write the comparison.
-
-    Raises:
-        BoatsError: As in `TrainingPipeline.run` and `write_comparison`.
-    """
-    from boats_train.report_comparison import (
-        format_comparison,
-        train_report_models,
-        write_comparison,
-    )
+    """Train all models of the report, and print and write the comparison."""
+    from boats_train import report_comparison
     from boats_train.runs.run import check_output
 
     check_output(out)
     folder = out / f"{format_time()}-compare-{config.backbone}"
     workspace = make_workspace(config, dataset, cache, out, resume=False)
-    outcomes = train_report_models(config, dataset, workspace)
+    outcomes = report_comparison.train_report_models(config, dataset, workspace)
     shutil.rmtree(workspace.folder, ignore_errors=True)
-    write_comparison(outcomes, folder)
-    typer.echo(format_comparison(outcomes))
+    report_comparison.write_comparison(outcomes, folder)
+    typer.echo(report_comparison.format_comparison(outcomes))
     typer.echo(f"comparison: {folder}")
 
 

@@ -23,7 +23,6 @@ from boats_train.features.inference import InferenceBackend, choose_backend, flo
 from boats_train.finetune.distributed import DistributedContext
 from boats_train.finetune.linear_head import (
     ArrayDataset,
-    HeadSettings,
     single_thread,
     to_logistic_regression,
     train_in_memory,
@@ -47,12 +46,7 @@ PROBE_IMAGES = 4
 class Workspace:
     """Folders and processes of a training; they do not change its result.
 
-    Attributes:
-        cache: Folder of the feature cache; None for no cache.
-        folder: Folder of the checkpoints.
-        resume: Whether to resume from a checkpoint.
-        log: Function that prints a line of progress.
-        distributed: This process among those that train together.
+    `cache` is the folder of the feature cache, or None; `folder` is that of the checkpoints.
     """
 
     cache: Path | None
@@ -64,11 +58,11 @@ class Workspace:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A trained run and its predictions.
+    """A run, not yet written, and its predictions by the name of the split.
 
     Attributes:
-        run: The run, not yet written.
-        metrics: Metrics of each split, by its name.
+        run: The run.
+        metrics: Metrics of each split.
         targets: True class indices of each split, (N,) int64.
         probabilities: Probabilities of each split, (N, K) float64.
         history: Metrics of each epoch; empty for an SVM.
@@ -92,7 +86,7 @@ class _FittedClassifier:
 
 @dataclass(frozen=True)
 class _SplitFeatures:
-    """Features, targets, files and SHA-256 digests of the decoded images of a split."""
+    """Decoded images of a split with the SHA-256 digests of their files."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -101,19 +95,18 @@ class _SplitFeatures:
 
 
 class TrainingPipeline:
-    """Train a network and a classifier.
-
-    Args:
-        config: Resolved configuration.
-        dataset: Images with labels.
-        workspace: Folders and processes.
-    """
+    """Train a network and a classifier."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset, workspace: Workspace) -> None:
         self._config = config
         self._dataset = dataset
         self._workspace = workspace
+        self._classes = dataset.classes
         self._preprocessing = Preprocessing(config.height, config.width)
+        self._settings = FineTuningSettings(
+            config.learning_rate, config.epochs, config.batch_size, config.seed, config.unfreeze
+        )
+        self._checkpoint = Checkpoint(workspace.folder, workspace.resume)
         self._skipped: list[tuple[Path, str]] = []
 
     def run(self) -> TrainingResult:
@@ -138,11 +131,7 @@ class TrainingPipeline:
         return self._evaluate(network, classifier, splits, np.diff(times).tolist())
 
     def join(self) -> None:
-        """Train the network together with rank 0, which calls `run`.
-
-        Raises:
-            BoatsError: As in `run`.
-        """
+        """Train the network together with rank 0, which calls `run`; errors are the same."""
         self._train_network(self._make_network())
 
     def _make_network(self) -> FeatureNetwork:
@@ -156,8 +145,8 @@ class TrainingPipeline:
                 )
             return source.network.to(device)
         if config.model == "cnn":
-            backbone: nn.Module = SmallCNN(config.height, config.width)
-            return FeatureNetwork(backbone, self._preprocessing).to(device)
+            small_cnn = SmallCNN(config.height, config.width)
+            return FeatureNetwork(small_cnn, self._preprocessing).to(device)
         backbone = build_backbone(config.backbone)
         with self._workspace.distributed.rank_zero_first():  # it downloads the weights
             load_weights(backbone, config.backbone, config.weights)
@@ -171,7 +160,8 @@ class TrainingPipeline:
         if config.model == "cnn":
             layer = nn.Linear(FEATURES, len(self._classes)).to(network.mean.device)
             model = nn.Sequential(network, layer)
-            history = self._train_in_memory(model, self._decode("train"), self._decode("valid"))
+            train, valid = self._decode("train"), self._decode("valid")
+            history = train_in_memory(model, train, valid, self._settings, self._checkpoint)
         elif config.unfreeze != "0":
             layer, history = self._fine_tune(network)
         else:
@@ -179,22 +169,16 @@ class TrainingPipeline:
         return _FittedClassifier(to_logistic_regression(layer), {}, history)
 
     def _fine_tune(self, network: FeatureNetwork) -> tuple[nn.Linear, list[EpochMetrics]]:
-        config, distributed = self._config, self._workspace.distributed
+        workspace, splits = self._workspace, self._dataset.splits
         train, valid = (
-            keep_readable(self._dataset.splits[name], self._preprocessing, distributed)
+            keep_readable(splits[name], self._preprocessing, workspace.distributed)
             for name in ("train", "valid")
         )
         self._check_readable("train", train.targets)
         self._check_readable("valid", valid.targets)
+        data = FineTuningData(train, valid, self._classes, self._preprocessing)
         return fine_tune(
-            network,
-            FineTuningData(train, valid, self._classes, self._preprocessing),
-            FineTuningSettings(
-                config.learning_rate, config.epochs, config.batch_size, config.seed, config.unfreeze
-            ),
-            self._checkpoint,
-            distributed=distributed,
-            log=self._workspace.log,
+            network, data, self._settings, self._checkpoint, workspace.distributed, workspace.log
         )
 
     def _decode(self, name: str) -> ArrayDataset:
@@ -247,34 +231,25 @@ class TrainingPipeline:
             torch.manual_seed(config.seed)
             layer = nn.Linear(width, len(self._classes))
             with single_thread():
-                history = self._train_in_memory(
+                history = train_in_memory(
                     layer,
                     ArrayDataset(train.features, train.targets),
                     ArrayDataset(valid.features, valid.targets),
+                    self._settings,
+                    self._checkpoint,
                 )
             return _FittedClassifier(to_logistic_regression(layer), {}, history)
-        groups = config.groups or None
+        features = np.concatenate([train.features, valid.features])
+        targets = np.concatenate([train.targets, valid.targets])
+        paths = [*train.paths, *valid.paths]
+        groups, seed = config.groups or None, config.seed
         svm = fit_svm(
-            train.features, train.targets, train.paths,
-            tune=config.tune, groups=groups, seed=config.seed,
-        )  # fmt: skip
-        with_valid = cross_validate(
-            np.concatenate([train.features, valid.features]),
-            np.concatenate([train.targets, valid.targets]),
-            [*train.paths, *valid.paths],
-            svm.scores[0].candidate,
-            groups=groups,
-            seed=config.seed,
+            train.features, train.targets, train.paths, tune=config.tune, groups=groups, seed=seed
         )
+        candidate = svm.scores[0].candidate
+        with_valid = cross_validate(features, targets, paths, candidate, groups=groups, seed=seed)
         details = svm.to_json() | {"cross_validation_with_valid": with_valid}
         return _FittedClassifier(svm.estimator, details, [])
-
-    def _train_in_memory(
-        self, model: nn.Module, train: ArrayDataset, valid: ArrayDataset
-    ) -> list[EpochMetrics]:
-        config = self._config
-        settings = HeadSettings(config.learning_rate, config.epochs, config.batch_size, config.seed)
-        return train_in_memory(model, train, valid, settings, self._checkpoint)
 
     def _evaluate(
         self,
@@ -309,28 +284,14 @@ class TrainingPipeline:
         )
 
     def _check_readable(self, name: str, targets: NDArray[np.int64]) -> None:
-        """Check the targets of the readable images of a split.
-
-        Raises:
-            DataError: If no image is readable, or no training image of a class.
-        """
         folder = self._dataset.root / name
         if not len(targets):
             total = len(self._dataset.splits[name].paths)
             raise DataError(f"{folder}: none of the {total} images can be read")
         missing = set(range(len(self._classes))) - set(targets.tolist())
         if name == "train" and missing:
-            raise DataError(
-                f"{folder / self._classes[min(missing)]}: none of the images can be read"
-            )
-
-    @property
-    def _classes(self) -> tuple[str, ...]:
-        return self._dataset.classes
-
-    @property
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self._workspace.folder, self._workspace.resume)
+            folder /= self._classes[min(missing)]
+            raise DataError(f"{folder}: none of the images can be read")
 
 
 def training_digest(config: TrainConfig, dataset: Dataset) -> str:

@@ -38,10 +38,7 @@ def default_folder() -> Path:
 def network_key(network: FeatureNetwork, preprocessing: Preprocessing, backend: str) -> str:
     """Return a digest of everything that determines the features of an image.
 
-    Args:
-        network: Feature network; its layers and weights enter the digest.
-        preprocessing: Preprocessing of the network.
-        backend: Name of the inference backend; backends round differently.
+    The name of the inference backend is part of it, because backends round differently.
     """
     digest = hashlib.sha256(str(network.backbone).encode())
     digest.update(json.dumps([asdict(preprocessing), backend], sort_keys=True).encode())
@@ -85,8 +82,9 @@ class FeatureCache:
         """
         if self._folder is None or not self._unwritten:
             return
+        digests = np.frombuffer(b"".join(self._unwritten), np.uint8).reshape(-1, 32)
         arrays: dict[str, NDArray[Any]] = {
-            "digests": np.stack([np.frombuffer(digest, np.uint8) for digest in self._unwritten]),
+            "digests": digests,
             "features": np.stack(list(self._unwritten.values())),
         }
         try:

@@ -38,12 +38,8 @@ class ExtractedFeatures:
     cached: int
 
 
-@dataclass(frozen=True)
-class _LoadedImage:
-    """SHA-256 and pixels of an image file; the pixels are None if its features are cached."""
-
-    digest: bytes
-    pixels: NDArray[np.uint8] | None
+LoadedImage = tuple[bytes, NDArray[np.uint8] | None]
+"""SHA-256 and pixels of an image file; the pixels are None if its features are cached."""
 
 
 def extract_features(
@@ -55,13 +51,8 @@ def extract_features(
 ) -> ExtractedFeatures:
     """Compute the features of images; images that cannot be decoded are skipped.
 
-    Args:
-        backend: Inference backend of the network.
-        preprocessing: Preprocessing of the network.
-        paths: Image files.
-        cache: Cache to read from and to write to. Features computed before an interruption are
-            written, too.
-        title: Title of the progress line.
+    Features are read from the cache and written to it, also those computed before an interruption.
+    The title is that of the progress line.
 
     Raises:
         OutputError: If the cache cannot be written.
@@ -70,24 +61,31 @@ def extract_features(
     indices: list[int] = []
     skipped: list[tuple[Path, str]] = []
     cached = 0
-    batch: list[_LoadedImage] = []
+    batch: dict[bytes, NDArray[np.uint8]] = {}
+
+    def run_batch() -> None:
+        features = backend.run(np.stack(list(batch.values())))
+        for digest, row in zip(batch, features, strict=True):
+            cache.put(digest, row)
+        batch.clear()
+
     try:
         images = _load_images(preprocessing, paths, cache, backend.batch_size)
         for index, image in enumerate(track(images, title, len(paths))):
             if isinstance(image, ImageError):
                 skipped.append((paths[index], str(image)))
                 continue
+            digest, pixels = image
             indices.append(index)
-            digests.append(image.digest)
-            if image.pixels is None:
+            digests.append(digest)
+            if pixels is None:
                 cached += 1
                 continue
-            batch.append(image)
+            batch[digest] = pixels
             if len(batch) == backend.batch_size:
-                _run_batch(backend, batch, cache)
-                batch = []
+                run_batch()
         if batch:
-            _run_batch(backend, batch, cache)
+            run_batch()
     finally:
         cache.flush()
     rows = [row for digest in digests if (row := cache.get(digest)) is not None]
@@ -103,27 +101,19 @@ def decode_images(
     """Yield index and pixels, (H, W, 3) uint8, of each image that can be decoded."""
     empty_cache = FeatureCache(None, "")
     for index, image in enumerate(_load_images(preprocessing, paths, empty_cache, batch_size=8)):
-        if not isinstance(image, ImageError) and image.pixels is not None:
-            yield index, image.pixels
-
-
-def _run_batch(
-    backend: InferenceBackend, images: Sequence[_LoadedImage], cache: FeatureCache
-) -> None:
-    pixels = np.stack([image.pixels for image in images if image.pixels is not None])
-    for image, row in zip(images, backend.run(pixels), strict=True):
-        cache.put(image.digest, row)
+        if not isinstance(image, ImageError) and image[1] is not None:
+            yield index, image[1]
 
 
 def _load_images(
     preprocessing: Preprocessing, paths: Sequence[Path], cache: FeatureCache, batch_size: int
-) -> Iterator[_LoadedImage | ImageError]:
-    def load(path: Path) -> _LoadedImage | ImageError:
+) -> Iterator[LoadedImage | ImageError]:
+    def load(path: Path) -> LoadedImage | ImageError:
         try:
             content = path.read_bytes()
             digest = hashlib.sha256(content).digest()
             is_cached = cache.get(digest) is not None
-            return _LoadedImage(digest, None if is_cached else preprocessing.read(content))
+            return digest, None if is_cached else preprocessing.read(content)
         except OSError as error:
             return ImageError(f"cannot be read: {error.strerror or error}")
         except ImageError as error:

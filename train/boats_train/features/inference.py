@@ -5,9 +5,10 @@ within `TOLERANCE` of the float32 features. The choice does not depend on timing
 chooses the same backend.
 """
 
+import contextlib
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,14 +30,7 @@ FeatureFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class InferenceBackend:
-    """A way to run a feature network.
-
-    Attributes:
-        name: `float32` or `bfloat16` on a CPU, `float32` or `amp` on CUDA.
-        reason: Reason for the choice.
-        batch_size: Number of images per call.
-        run: Function that computes the features.
-    """
+    """A way to run a feature network: `float32`, `bfloat16` on a CPU, or `amp` on CUDA."""
 
     name: str
     reason: str
@@ -52,39 +46,26 @@ def choose_backend(network: FeatureNetwork, probe: NDArray[np.uint8]) -> Inferen
         probe: (N, H, W, 3) uint8, a few images of the dataset.
     """
     device = network.mean.device
-    batch_size = BATCH_SIZES[device.type]
-    run_float32 = _make_run(network, None)
+    float32 = float32_backend(network)
     dtype = _find_16_bit_type(device)
     if dtype is None:
-        reason = "this device has no fast 16-bit arithmetic"
-        return InferenceBackend("float32", reason, batch_size, run_float32)
+        return replace(float32, reason="this device has no fast 16-bit arithmetic")
     name = "amp" if device.type == "cuda" else "bfloat16"
-    run_16_bit = _make_run(network, dtype)
-    expected, features = run_float32(probe), run_16_bit(probe)
+    run = _make_run(network, dtype)
+    expected, features = float32.run(probe), run(probe)
     norms = np.linalg.norm(expected, axis=1) + 1e-12
     distance = float(np.max(np.linalg.norm(features - expected, axis=1) / norms))
     if not distance <= TOLERANCE:
         reason = f"{name} features differ by {distance:.1%}, more than {TOLERANCE:.0%}"
-        return InferenceBackend("float32", reason, batch_size, run_float32)
+        return replace(float32, reason=reason)
     reason = f"features within {distance:.2%} of float32"
-    return InferenceBackend(name, reason, batch_size, run_16_bit)
+    return InferenceBackend(name, reason, float32.batch_size, run)
 
 
 def float32_backend(network: FeatureNetwork) -> InferenceBackend:
     """Return the float32 backend, whose features match those of an exported model."""
     batch_size = BATCH_SIZES[network.mean.device.type]
     return InferenceBackend("float32", "required", batch_size, _make_run(network, None))
-
-
-def _fuse_batchnorm(network: FeatureNetwork) -> FeatureNetwork:
-    """Return a copy with BatchNorm folded into the convolutions if the network can be traced."""
-    copy = deepcopy(network)
-    try:
-        copy.backbone = fuse(copy.backbone)
-    except Exception:  # noqa: BLE001
-        copy = deepcopy(network)
-    # The pixels are NHWC, which is this memory format; convolutions are faster in it.
-    return copy.eval().to(memory_format=torch.channels_last)
 
 
 def _find_16_bit_type(device: torch.device) -> torch.dtype | None:
@@ -95,13 +76,16 @@ def _find_16_bit_type(device: torch.device) -> torch.dtype | None:
 
 
 def _make_run(network: FeatureNetwork, dtype: torch.dtype | None) -> FeatureFunction:
-    network = _fuse_batchnorm(network)
+    network = deepcopy(network)
+    with contextlib.suppress(Exception):  # some backbones cannot be traced
+        network.backbone = fuse(network.backbone)  # folds BatchNorm into the convolutions
+    # The pixels are NHWC, which is this memory format; convolutions are faster in it.
+    network.eval().to(memory_format=torch.channels_last)
     device = network.mean.device
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
             features = network(torch.from_numpy(pixels).to(device))
-        values: NDArray[np.float32] = features.float().cpu().numpy()
-        return values
+        return np.asarray(features.float().cpu().numpy())
 
     return run

@@ -39,24 +39,19 @@ class DownloadError(UsageError):
 
 
 class MeanPool(nn.Module):
-    """Average pooling to 1x1 that is exported as one ONNX node."""
+    """Average pooling from (N, C, h, w) to (N, C, 1, 1) that is exported as one ONNX node."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return the means, (N, C, 1, 1), of feature maps, (N, C, h, w)."""
+        """Return the means."""
         return maps.mean((2, 3), keepdim=True)
 
 
 def build_backbone(name: str) -> nn.Module:
     """Build a torchvision network with random weights that returns its pooled features.
 
-    Pooling to a fixed size is replaced by an average over the whole feature map, so the network
-    accepts images of any shape.
-
-    Args:
-        name: Name as in `torchvision.models.list_models(module=torchvision.models)`.
-
-    Returns:
-        A module in evaluation mode from (N, 3, H, W) float32 to (N, D) float32.
+    The module is in evaluation mode, from (N, 3, H, W) float32 to (N, D) float32. Pooling to a
+    fixed size is replaced by an average over the whole feature map, so it accepts images of any
+    shape. The name is one of `torchvision.models.list_models(module=torchvision.models)`.
 
     Raises:
         UsageError: If torchvision has no such classification network.
@@ -64,10 +59,8 @@ def build_backbone(name: str) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         similar = difflib.get_close_matches(name, known, 6, 0.5) or ["resnet50"]
-        raise UsageError(
-            f"--backbone {name}: not a classification network of torchvision; "
-            f"use for example {', '.join(similar)}"
-        )
+        reason = "not a classification network of torchvision"
+        raise UsageError(f"--backbone {name}: {reason}; use for example {', '.join(similar)}")
     network: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     if isinstance(getattr(network, "avgpool", None), nn.Module):
         network.avgpool = MeanPool()
@@ -92,8 +85,8 @@ def load_weights(backbone: nn.Module, name: str, weights: str) -> None:
     """
     if weights == "none":
         return
-    source = f"the ImageNet weights of {name}" if weights == "imagenet" else weights
     state = _imagenet_state(name) if weights == "imagenet" else read_state(Path(weights))
+    source = f"the ImageNet weights of {name}" if weights == "imagenet" else weights
     try:
         load_state(backbone, state, ignored=_HEADS + _AUXILIARY_HEADS)
     except ValueError as error:
@@ -103,12 +96,9 @@ def load_weights(backbone: nn.Module, name: str, weights: str) -> None:
 def load_state(
     backbone: nn.Module, state: Mapping[str, torch.Tensor], ignored: tuple[str, ...] = ()
 ) -> None:
-    """Load a state dict in place.
+    """Load a state dict, of any version of torchvision and from any file format, in place.
 
-    Args:
-        backbone: Backbone, of torchvision or of boats.
-        state: State dict of any version of torchvision, from any file format.
-        ignored: Names of modules whose tensors are ignored if the backbone lacks them.
+    Tensors of the ignored modules are skipped if the backbone lacks them.
 
     Raises:
         ValueError: If the state dict does not fit; the message names the first difference.
@@ -170,10 +160,8 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
         )
     except Exception as error:
         # The message of PyTorch recommends an option that would execute code in the file.
-        raise DataError(
-            f"--weights {path}: not a weights file; expected .safetensors, or a state dict written "
-            "by torch.save"
-        ) from error
+        expected = "expected .safetensors, or a state dict written by torch.save"
+        raise DataError(f"--weights {path}: not a weights file; {expected}") from error
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):

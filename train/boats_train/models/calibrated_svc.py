@@ -56,28 +56,23 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the scores of the SVM, (N, K) float64, or (N,) for two classes."""
-        decisions: NDArray[np.float64] = self.pipeline.decision_function(features)
-        return decisions
+        return np.asarray(self.pipeline.decision_function(features))
 
     def vote_margin(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the smallest absolute pairwise decision of each image, (N,) float64.
 
         Scores count pairwise votes, so they are discontinuous where a pairwise decision is zero.
         """
-        *steps, (_, svc) = self.pipeline.steps
-        for _, step in steps:
-            features = step.transform(features)
-        pairwise = copy(svc)
+        pairwise = copy(self.pipeline[-1])
         pairwise.decision_function_shape = "ovo"
+        for scaler in self.pipeline[:-1]:
+            features = scaler.transform(features)
         decisions = pairwise.decision_function(features).reshape(len(features), -1)
-        margins: NDArray[np.float64] = np.abs(decisions).min(axis=1)
-        return margins
+        return np.asarray(np.abs(decisions).min(axis=1))
 
     def calibrate(self, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert scores from `decision_function` to probabilities, (N, K) float64."""
-        logits = _logits(decisions, self.slope_, self.offsets_)
-        probabilities: NDArray[np.float64] = softmax(logits, axis=1)
-        return probabilities
+        return np.asarray(softmax(_logits(decisions, self.slope_, self.offsets_), axis=1))
 
     def predict_proba(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probabilities, (N, K) float64, of features, (N, D) float32."""
@@ -85,9 +80,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the class index with the highest probability, (N,) int64."""
-        indices = np.argmax(self.predict_proba(features), axis=1)
-        predicted: NDArray[np.int64] = self.classes_[indices]
-        return predicted
+        return np.asarray(self.classes_[self.predict_proba(features).argmax(axis=1)])
 
 
 def _logits(

@@ -8,12 +8,7 @@ from boats_runtime.preprocessing import Preprocessing
 
 
 class FeatureNetwork(nn.Module):
-    """Normalization followed by a backbone.
-
-    Args:
-        backbone: Module from (N, 3, H, W) float32 to (N, D) float32.
-        preprocessing: Preprocessing with the mean and the standard deviation.
-    """
+    """Normalization followed by a backbone, from (N, 3, H, W) float32 to (N, D) float32."""
 
     mean: torch.Tensor
     std: torch.Tensor

@@ -26,14 +26,11 @@ class TrainConfig:
         model: Classifier: `svm` or `finetune` on the features of the backbone, or `cnn`.
         backbone: Name of a torchvision classification network; `small_cnn` for `cnn`.
         weights: `imagenet`, `none` (random), or the path of a state dict.
-        height: Height of the network input in pixels, 24 to 8192.
-        width: Width of the network input in pixels, 24 to 8192.
+        height, width: Size of the network input in pixels, 24 to 8192.
         seed: Random seed, 0 to 4294967295.
         tune: `svm`: whether to search for hyperparameters.
         groups: `svm`: regular expression for the groups of images; empty for dates.
-        learning_rate: `finetune`, `cnn`: learning rate, above 0; otherwise 0.
-        epochs: `finetune`, `cnn`: number of epochs, 1 or more; otherwise 0.
-        batch_size: `finetune`, `cnn`: images per step, 1 or more; otherwise 0.
+        learning_rate, epochs, batch_size: `finetune`, `cnn`: above 0; otherwise 0.
         unfreeze: `finetune`: number of last blocks of the backbone to train, or `all`.
         from_run: Folder of the run that provides the network; empty for a new network.
 
@@ -59,19 +56,27 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise UsageError(f"--model {self.model}: choose one of {', '.join(MODELS)}")
-        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (self.height, self.width)):
-            raise UsageError(
-                f"--image-size {self.height}x{self.width}: each side must be "
-                f"{MIN_SIDE} to {MAX_SIDE}"
-            )
+        if min(self.height, self.width) < MIN_SIDE or max(self.height, self.width) > MAX_SIDE:
+            size = f"{self.height}x{self.width}"
+            raise UsageError(f"--image-size {size}: each side must be {MIN_SIDE} to {MAX_SIDE}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed {self.seed}: must be 0 to 4294967295")
         if self.unfreeze != "all" and not self.unfreeze.isdecimal():
             raise UsageError(f"--unfreeze {self.unfreeze}: must be all, or a number of blocks")
         if self.model == "svm":
-            self._check_svm()
-        else:
-            self._check_epochs()
+            if self.learning_rate or self.epochs or self.batch_size or self.unfreeze != "0":
+                options = "--lr, --epochs, --batch-size and --unfreeze"
+                raise UsageError(f"{options} are for --model finetune or cnn")
+            return
+        if self.groups or not self.tune:
+            raise UsageError("--groups and --tune are for --model svm")
+        if not 0 < self.learning_rate <= MAX_LEARNING_RATE:
+            limits = f"above 0 and at most {MAX_LEARNING_RATE:g}"
+            raise UsageError(f"--lr {self.learning_rate:g}: must be {limits}")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise UsageError("--epochs and --batch-size must be 1 or more")
+        if self.model == "cnn" and (self.unfreeze != "0" or self.from_run):
+            raise UsageError("--unfreeze and --from do not apply to --model cnn")
 
     @classmethod
     def from_json(cls, value: object) -> "TrainConfig":
@@ -94,24 +99,6 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
         return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
-
-    def _check_svm(self) -> None:
-        if self.learning_rate or self.epochs or self.batch_size or self.unfreeze != "0":
-            raise UsageError(
-                "--lr, --epochs, --batch-size and --unfreeze are for --model finetune or cnn"
-            )
-
-    def _check_epochs(self) -> None:
-        if self.groups or not self.tune:
-            raise UsageError("--groups and --tune are for --model svm")
-        if not 0 < self.learning_rate <= MAX_LEARNING_RATE:
-            raise UsageError(
-                f"--lr {self.learning_rate:g}: must be above 0 and at most {MAX_LEARNING_RATE:g}"
-            )
-        if self.epochs < 1 or self.batch_size < 1:
-            raise UsageError("--epochs and --batch-size must be 1 or more")
-        if self.model == "cnn" and (self.unfreeze != "0" or self.from_run):
-            raise UsageError("--unfreeze and --from do not apply to --model cnn")
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

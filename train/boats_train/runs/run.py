@@ -47,13 +47,7 @@ TRUSTED_TYPES = (
 """Reviewed types that an estimator can contain in addition to those that skops trusts. The second
 is the name in runs written before version 0.2.0."""
 
-_FILES = (
-    "config.json",
-    "metrics.json",
-    "versions.json",
-    "backbone.safetensors",
-    "estimator.skops",
-)
+_FILES = ("config.json", "metrics.json", "versions.json", "backbone.safetensors", "estimator.skops")
 _LIBRARIES = ("numpy", "pillow", "scikit-learn", "skops", "torch", "torchvision")
 
 
@@ -61,14 +55,8 @@ _LIBRARIES = ("numpy", "pillow", "scikit-learn", "skops", "torch", "torchvision"
 class Run:
     """A trained model.
 
-    Attributes:
-        config: Configuration of the training.
-        classes: Class names in the order of the probabilities.
-        preprocessing: Preprocessing of the network.
-        network: Feature network.
-        estimator: Fitted scikit-learn estimator from features to probabilities.
-        metrics: Recorded metrics, JSON values.
-        versions: Python and library versions of the training.
+    The estimator maps features to probabilities, whose order is that of the classes. The recorded
+    metrics are JSON values.
     """
 
     config: TrainConfig
@@ -89,16 +77,13 @@ def library_versions() -> dict[str, str]:
 def write_run(
     run: Run, parent: Path, name: str, add_files: Callable[[Path], None] = lambda _: None
 ) -> Path:
-    """Write a run folder atomically and set the link `latest` to it.
+    """Write a run folder atomically, set the link `latest` to it, and return its path.
 
     Args:
         run: The run.
         parent: Folder of runs; created if missing.
         name: Name of the new folder; a number is appended if it exists.
         add_files: Function that writes further files, such as plots, into the folder.
-
-    Returns:
-        The new folder.
 
     Raises:
         OutputError: If the folder cannot be written.
@@ -145,7 +130,6 @@ def load_run(folder: Path) -> Run:
         RunError: If the folder is not a run, or the run is incomplete, altered or has a newer
             schema.
     """
-    _check_exists(folder)
     try:
         return _read(folder)
     except (RunError, ModelError, UsageError) as error:
@@ -160,7 +144,6 @@ def read_config(folder: Path) -> TrainConfig:
     Raises:
         RunError: If the folder is not a run or the configuration is invalid.
     """
-    _check_exists(folder)
     try:
         content = _parse_json("config.json", _read_file(folder, "config.json"))
         return TrainConfig.from_json(content.get("config"))
@@ -207,11 +190,6 @@ def _to_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _check_exists(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise RunError(f"{folder}: not a run folder; train a run with boats-train")
-
-
 def _read(folder: Path) -> Run:
     contents = {name: _read_file(folder, name) for name in (*_FILES, "digests.json")}
     digests = _parse_json("digests.json", contents["digests.json"])
@@ -227,9 +205,12 @@ def _read(folder: Path) -> Run:
     config = TrainConfig.from_json(content.get("config"))
     preprocessing = Preprocessing.from_json(content.get("preprocessing"))
     backbone = _load_backbone(config, contents["backbone.safetensors"])
+    classes = content.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise RunError("config.json: classes is not a list of strings")
     return Run(
         config,
-        _parse_classes(content.get("classes")),
+        tuple(classes),
         preprocessing,
         FeatureNetwork(backbone, preprocessing),
         _load_estimator(contents["estimator.skops"]),
@@ -239,6 +220,8 @@ def _read(folder: Path) -> Run:
 
 
 def _read_file(folder: Path, name: str) -> bytes:
+    if not (folder / "config.json").is_file():
+        raise RunError("not a run folder; train a run with boats-train")
     if not (folder / name).is_file():
         raise RunError(f"{name} does not exist; the run is incomplete, train again")
     return (folder / name).read_bytes()
@@ -254,12 +237,6 @@ def _parse_json(name: str, content: bytes) -> dict[str, Any]:
     return value
 
 
-def _parse_classes(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise RunError("config.json: classes is not a list of strings")
-    return tuple(value)
-
-
 def _load_backbone(config: TrainConfig, content: bytes) -> nn.Module:
     if config.model == "cnn":
         backbone: nn.Module = SmallCNN(config.height, config.width)
@@ -268,20 +245,17 @@ def _load_backbone(config: TrainConfig, content: bytes) -> nn.Module:
     try:
         load_state(backbone, safetensors.torch.load(content))
     except Exception as error:
-        reason = first_line(error)
-        raise RunError(
-            f"backbone.safetensors: not weights of {config.backbone}: {reason}"
-        ) from error
+        message = f"backbone.safetensors: not weights of {config.backbone}: {first_line(error)}"
+        raise RunError(message) from error
     return backbone
 
 
 def _load_estimator(content: bytes) -> Any:
     try:
         unknown = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES)
-        if unknown:
-            raise RunError(f"estimator.skops: untrusted types: {', '.join(sorted(unknown))}")
-        return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
-    except RunError:
-        raise
+        estimator = None if unknown else skops.io.loads(content, trusted=list(TRUSTED_TYPES))
     except Exception as error:
         raise RunError(f"estimator.skops: cannot be read: {error}") from error
+    if unknown:
+        raise RunError(f"estimator.skops: untrusted types: {', '.join(sorted(unknown))}")
+    return estimator

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from sklearn.svm import SVC
 
 from boats_metrics.classification import compute_metrics
 from boats_metrics.selective import ThresholdSelection, select_threshold
@@ -21,6 +20,7 @@ from boats_train.svm.grid_search import (
     CrossValidation,
     make_default_candidate,
     make_scaler,
+    make_svc,
 )
 
 MIN_SUBSAMPLE = 20
@@ -29,14 +29,7 @@ MIN_SUBSAMPLE = 20
 
 @dataclass(frozen=True)
 class FittedSVC:
-    """A fitted SVM and its cross-validation.
-
-    Attributes:
-        estimator: Classifier from features to probabilities.
-        folds: Folds of the training images.
-        scores: Evaluated candidates, the selected one first.
-        threshold_selection: Threshold for the label "unknown".
-    """
+    """A fitted SVM and its cross-validation; the selected candidate is the first of the scores."""
 
     estimator: CalibratedSVC
     folds: Folds
@@ -65,9 +58,7 @@ def fit_svm(
     groups: str | None = None,
     seed: int = 0,
 ) -> FittedSVC:
-    """Fit an RBF SVM whose scores are calibrated to probabilities.
-
-    Calibration and threshold are fitted to the scores of held-out images.
+    """Fit an RBF SVM; calibration and threshold are fitted to the scores of held-out images.
 
     Args:
         features: (N, D) float32.
@@ -95,7 +86,10 @@ def fit_candidate(
 ) -> tuple[CalibratedSVC, ThresholdSelection]:
     """Fit an SVM with given hyperparameters, its calibration and its threshold."""
     decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
-    pipeline = _make_pipeline(candidate).fit(features, targets)
+    svc = make_svc(candidate).set_params(kernel="rbf", cache_size=1000)
+    scaler = make_scaler(candidate.scaler)
+    steps = [("scale", scaler), ("svc", svc)] if scaler else [("svc", svc)]
+    pipeline = Pipeline(steps).fit(features, targets)
     estimator = CalibratedSVC(pipeline).fit(decisions, targets)
     return estimator, select_threshold(estimator.calibrate(decisions), targets)
 
@@ -111,9 +105,8 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Evaluate hyperparameters on held-out images; arguments as in `fit_svm`.
 
-    Returns:
-        Accuracy of each fold and their mean, and the metrics over all images with 95% bootstrap
-        intervals, as JSON values.
+    Return the accuracy of each fold and their mean, and the metrics over all images with 95%
+    bootstrap intervals, as JSON values.
     """
     folds = make_folds(paths, targets, groups, seed)
     score = CrossValidation(features, targets, folds).evaluate(candidate)
@@ -126,18 +119,6 @@ def cross_validate(
         "mean_accuracy": score.mean_accuracy,
         **metrics.summary_to_json(),
     }
-
-
-def _make_pipeline(candidate: Candidate) -> Pipeline:
-    svc = SVC(
-        gamma=candidate.gamma,
-        C=candidate.C,
-        class_weight=candidate.class_weight,
-        break_ties=True,
-        cache_size=1000,
-    )
-    scaler = make_scaler(candidate.scaler)
-    return Pipeline(([("scale", scaler)] if scaler else []) + [("svc", svc)])
 
 
 def _subsample(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from boats_data.groups import find_groups
 
@@ -49,9 +49,6 @@ class Folds:
 
         If all images of a class are held out together, they are also training images, and their
         scores are optimistic.
-
-        Args:
-            targets: (N,) int64, class indices.
         """
         pairs = []
         for train, held_out in self.split():
@@ -79,7 +76,10 @@ def make_folds(
     """
     groups = find_groups(paths, pattern)
     if groups is not None and len(set(groups)) > 1:
-        folds = _make_group_folds(groups)
+        names, indices = np.unique(groups, return_inverse=True)
+        folds = Folds(indices, tuple(names.tolist()), "leave-one-group-out")
+        if len(names) > MAX_GROUP_FOLDS:
+            folds = _split(GroupKFold(MAX_GROUP_FOLDS), targets, "grouped", groups)
         if all(len(np.unique(targets[train])) > 1 for train, _ in folds.split()):
             return folds
     count = min(STRATIFIED_FOLDS, int(np.bincount(targets).max()))
@@ -88,27 +88,17 @@ def make_folds(
     else:  # every class has a single image
         count = min(STRATIFIED_FOLDS, len(targets))
         splitter = KFold(count, shuffle=True, random_state=seed)
-    return Folds(_assign(splitter, targets), _number_folds(count), "stratified")
+    return _split(splitter, targets, "stratified")
 
 
-def _make_group_folds(groups: Sequence[str]) -> Folds:
-    names = np.unique(groups).tolist()
-    if len(names) <= MAX_GROUP_FOLDS:
-        assignment = _assign(LeaveOneGroupOut(), groups, groups)
-        return Folds(assignment, tuple(names), "leave-one-group-out")
-    assignment = _assign(GroupKFold(MAX_GROUP_FOLDS), groups, groups)
-    return Folds(assignment, _number_folds(MAX_GROUP_FOLDS), "grouped")
-
-
-def _assign(splitter: Any, labels: Any, groups: Sequence[str] | None = None) -> NDArray[np.int64]:
-    assignment = np.empty(len(labels), dtype=np.int64)
+def _split(
+    splitter: Any, targets: NDArray[np.int64], kind: str, groups: Sequence[str] | None = None
+) -> Folds:
+    assignment = np.empty_like(targets)
     with warnings.catch_warnings():
         # scikit-learn warns about classes with fewer images than folds, which are expected here.
         warnings.simplefilter("ignore", UserWarning)
-        for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        for fold, (_, held_out) in enumerate(splitter.split(targets, targets, groups)):
             assignment[held_out] = fold
-    return assignment
-
-
-def _number_folds(count: int) -> tuple[str, ...]:
-    return tuple(f"fold {number + 1}" for number in range(count))
+    names = tuple(f"fold {number + 1}" for number in range(splitter.get_n_splits()))
+    return Folds(assignment, names, kind)

@@ -57,12 +57,8 @@ class Candidate:
 class CandidateScore:
     """Results of a candidate on held-out images.
 
-    Attributes:
-        candidate: Hyperparameters.
-        fold_accuracy: Accuracy on each fold.
-        mean_accuracy: Mean of the accuracies of the folds.
-        macro_f1: Macro-F1 over all held-out images.
-        predicted: (N,) int64, predicted class index of each image while it was held out.
+    Macro-F1 is computed over all images together. `predicted` has the predicted class index of each
+    image while it was held out, (N,) int64.
     """
 
     candidate: Candidate
@@ -86,13 +82,7 @@ class CandidateScore:
 
 
 class CrossValidation:
-    """Cross-validation of SVM hyperparameters.
-
-    Args:
-        features: (N, D) float32.
-        targets: (N,) int64, class indices.
-        folds: Folds of the N images.
-    """
+    """Cross-validation of SVM hyperparameters on features, (N, D), and class indices, (N,)."""
 
     def __init__(
         self, features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds
@@ -105,10 +95,8 @@ class CrossValidation:
     def search(self) -> list[CandidateScore]:
         """Evaluate all candidates of the grid.
 
-        Returns:
-            All candidates. The first one is selected: it has the best macro-F1 among those whose
-            mean accuracy is within `TOLERANCE` of the best. The others follow in descending order
-            of the mean accuracy.
+        The first one returned is selected: it has the best macro-F1 among those whose mean accuracy
+        is within `TOLERANCE` of the best. The others follow in descending order of mean accuracy.
         """
         total = len(SCALERS) * len(GAMMA_SCALES) * len(C_VALUES) * len(CLASS_WEIGHTS)
         scores = list(track(self._evaluate_grid(), "search", total))
@@ -127,17 +115,14 @@ class CrossValidation:
     def compute_decisions(self, candidate: Candidate) -> NDArray[np.float64]:
         """Compute the one-vs-rest scores of each image while it is held out for calibration.
 
-        Returns:
-            (N, K) float64, or (N,) for two classes, as from `SVC.decision_function`.
+        Their shape is (N, K), or (N,) for two classes, as from `SVC.decision_function`.
         """
         kernel = self._compute_kernel(candidate)
 
         def decide(fold: Fold) -> NDArray[np.float64]:
             train, held_out = fold
-            svc = _make_svc(candidate)
-            svc.fit(kernel[np.ix_(train, train)], self._targets[train])
-            decisions: NDArray[np.float64] = svc.decision_function(kernel[np.ix_(held_out, train)])
-            return decisions
+            svc = make_svc(candidate).fit(kernel[np.ix_(train, train)], self._targets[train])
+            return np.asarray(svc.decision_function(kernel[np.ix_(held_out, train)]))
 
         pairs = self._folds.split_with_all_classes(self._targets)
         with ThreadPoolExecutor(self._threads) as pool:
@@ -166,7 +151,7 @@ class CrossValidation:
             if len(classes) == 1:  # the only image of one of two classes is held out
                 predicted[held_out] = classes[0]
             else:
-                svc = _make_svc(candidate).fit(kernel[np.ix_(train, train)], targets[train])
+                svc = make_svc(candidate).fit(kernel[np.ix_(train, train)], targets[train])
                 predicted[held_out] = svc.predict(kernel[np.ix_(held_out, train)])
             return float(np.mean(predicted[held_out] == targets[held_out]))
 
@@ -179,8 +164,7 @@ class CrossValidation:
 
     def _compute_kernel(self, candidate: Candidate) -> NDArray[np.float64]:
         distances = _squared_distances(_scale(self._features, candidate.scaler))
-        kernel: NDArray[np.float64] = np.exp(-candidate.gamma * distances)
-        return kernel
+        return np.asarray(np.exp(-candidate.gamma * distances))
 
 
 def make_scaler(name: str) -> Normalizer | StandardScaler | None:
@@ -189,11 +173,7 @@ def make_scaler(name: str) -> Normalizer | StandardScaler | None:
 
 
 def make_default_candidate(features: NDArray[np.float32]) -> Candidate:
-    """Return the hyperparameters of the report, `SVC(gamma="scale")`.
-
-    Args:
-        features: (N, D) float32, training features.
-    """
+    """Return the hyperparameters of the report, `SVC(gamma="scale")`, for training features."""
     return Candidate("none", _scale_gamma(features.astype(np.float64)), 1.0, 1.0, None)
 
 
@@ -205,9 +185,11 @@ def read_candidate(pipeline: Pipeline) -> Candidate:
     return Candidate(scaler, svc.gamma, math.nan, svc.C, svc.class_weight)
 
 
-def _make_svc(candidate: Candidate) -> SVC:
+def make_svc(candidate: Candidate) -> SVC:
+    """Return an SVC with the hyperparameters, for precomputed kernels."""
     return SVC(
         kernel="precomputed",
+        gamma=candidate.gamma,
         C=candidate.C,
         class_weight=candidate.class_weight,
         break_ties=True,
@@ -217,19 +199,15 @@ def _make_svc(candidate: Candidate) -> SVC:
 def _scale(features: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     scaler = make_scaler(name)
     # `standard` uses the statistics of all images, held-out ones included: they need no labels.
-    scaled: NDArray[np.float64] = features if scaler is None else scaler.fit_transform(features)
-    return scaled
+    return features if scaler is None else np.asarray(scaler.fit_transform(features))
 
 
 def _scale_gamma(features: NDArray[np.float64]) -> float:
-    """Return scikit-learn's `gamma="scale"`: 1 / (D * variance)."""
-    variance = float(features.var())
+    variance = float(features.var())  # gamma="scale" of scikit-learn
     return 1.0 / (features.shape[1] * variance) if variance else 1.0
 
 
 def _squared_distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
     centered = features - features.mean(axis=0)  # reduces cancellation
     norms = np.einsum("ij,ij->i", centered, centered)
-    distances = norms[:, None] - 2 * (centered @ centered.T) + norms
-    squared: NDArray[np.float64] = np.maximum(distances, 0)
-    return squared
+    return np.asarray(np.maximum(norms[:, None] - 2 * (centered @ centered.T) + norms, 0))
