@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from boats_evaluate.evaluation import Evaluation, evaluate
 from boats_runtime.classifier import Classifier
+from support.evaluations import make_evaluation
 from support.images import save_color_image
 from support.models import COLOR_LABELS, save_color_model
 
@@ -47,3 +49,16 @@ def evaluation(color_model: Path, red_model: Path, color_images: Path) -> Evalua
     """Both models evaluated on the color images."""
     files = [(path, Classifier(path, "cpu")) for path in (color_model, red_model)]
     return evaluate(files, color_images)
+
+
+@pytest.fixture(scope="session")
+def large_evaluation() -> Evaluation:
+    """Two files evaluated on 100,000 images of 16 classes; about 90% and 85% are correct."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 16, 100_000)
+    predicted = [
+        np.where(rng.random(100_000) < share, targets, rng.integers(0, 16, 100_000))
+        for share in (0.9, 0.85)
+    ]
+    labels = tuple(f"class {number}" for number in range(16))
+    return make_evaluation(labels, targets, *predicted, scores=rng.random(100_000))

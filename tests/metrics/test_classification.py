@@ -44,17 +44,6 @@ def test_compute_metrics__equals_scikit_learn(seed: int) -> None:
         )
 
 
-def test_compute_metrics__by_hand() -> None:
-    metrics = compute_metrics(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b"))
-    assert metrics.accuracy == 0.75
-    assert [astuple(row) for row in metrics.classes] == [
-        ("a", 1.0, pytest.approx(2 / 3), pytest.approx(0.8), 3),
-        ("b", 0.5, 1.0, pytest.approx(2 / 3), 1),
-    ]
-    assert metrics.balanced_accuracy == pytest.approx((2 / 3 + 1) / 2)
-    assert metrics.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
-
-
 def test_compute_metrics__class_without_images_and_predictions_is_ignored() -> None:
     targets, predicted = random_predictions(0, 3)
     metrics = compute_metrics(targets, predicted, CLASSES)
