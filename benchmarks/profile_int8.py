@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from boats_benchmark.report import format_markdown
 from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.providers.wheels import import_onnxruntime
 from suite.harness import ScriptResult, run_script
 from suite.peer_runtimes import create_openvino_request
 from suite.synthetic_models import load_networks, make_pixels, write_model
@@ -71,6 +71,7 @@ def find_convolutions(network: onnx.ModelProto) -> dict[str, str]:
 
 def open_profiled_session(path: Path, prefix: Path) -> Any:
     """Open a file in ONNX Runtime with profiling."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = granted_cpus()
     # Spinning threads would take CPU time from the other runtime.

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 
@@ -30,6 +29,7 @@ from boats_benchmark.timing import (
 from boats_export.classifier_graph import export_classifier
 from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.providers.wheels import import_onnxruntime
 from boats_train.models.calibrated_svc import CalibratedSVC
 from suite.harness import ScriptResult, run_script
 from suite.synthetic_svm import convert_by_skl2onnx, fit_calibrated_svms, make_features
@@ -113,6 +113,7 @@ def measure(threads: int = granted_cpus()) -> ScriptResult:
 
 def open_session(model: onnx.ModelProto, threads: int) -> PredictProba:
     """Open a model on the CPU and return a function from features to probabilities."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import boats_runtime  # noqa: F401  # turns off the telemetry before tests import ONNX Runtime
 from support.images import write_dataset
 
 if TYPE_CHECKING:

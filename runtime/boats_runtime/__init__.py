@@ -3,6 +3,7 @@
 Importing this package is cheap: NumPy, Pillow and ONNX Runtime are imported on first use.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Classifier", "Failure", "Prediction", "Score", "__version__"]
 
 __version__ = "0.2.0"
+
+# Otherwise ONNX Runtime writes a device id to the home directory and sends events to its maker. It
+# reads the variable when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> object:

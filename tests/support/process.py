@@ -112,5 +112,9 @@ def run_module(
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without `BOATS_*` variables."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("BOATS_")}
+    """Return the environment without `BOATS_*` variables and those that boats sets itself."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("BOATS_") and key != "ORT_DISABLE_TELEMETRY"
+    }
