@@ -74,13 +74,6 @@ def test_feature_cache__folder_cannot_be_written(tmp_path: Path) -> None:
         fill_cache(tmp_path / "file").flush()
 
 
-def test_feature_cache__without_a_folder_stays_in_memory() -> None:
-    cache = FeatureCache(None, "key")
-    cache.put(make_digest(1), make_features(1))
-    cache.flush()
-    assert cache.get(make_digest(1)) is not None
-
-
 def test_network_key__depends_on_everything_that_determines_features() -> None:
     size = Preprocessing(32, 32)
     key = network_key(make_network(0), size, "float32")

@@ -22,15 +22,6 @@ def fit_svc(
     return svc, features, targets
 
 
-@pytest.mark.parametrize("classes", [2, 3, 7])
-def test_predict__class_of_the_highest_probability(classes: int) -> None:
-    svc, features, _ = fit_svc(classes)
-    probabilities = svc.predict_proba(features)
-    assert probabilities.shape == (len(features), classes)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    np.testing.assert_array_equal(svc.predict(features), probabilities.argmax(axis=1))
-
-
 def test_predict_proba__two_classes_use_a_sigmoid() -> None:
     svc, features, _ = fit_svc(2)
     expected = expit(svc.slope_ * svc.decision_function(features) + svc.offsets_[0])

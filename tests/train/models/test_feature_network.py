@@ -40,20 +40,17 @@ def test_feature_network__is_in_evaluation_mode() -> None:
     torch.testing.assert_close(batch, single, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["vit_b_16", "maxvit_t"])
-def test_check_network__fixed_image_size(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "height", "width"),
+    [("vit_b_16", 240, 800), ("maxvit_t", 240, 800), ("alexnet", 32, 32)],
+)
+def test_check_network__fixed_or_smallest_image_size(name: str, height: int, width: int) -> None:
     backbone = build_backbone(name)
-    square, wide = Preprocessing(224, 224), Preprocessing(240, 800)
+    square, other = Preprocessing(224, 224), Preprocessing(height, width)
     check_network(FeatureNetwork(backbone, square), name, square)
-    with pytest.raises(UsageError, match=f"--backbone {name}: does not accept images of 240x800: "):
-        check_network(FeatureNetwork(backbone, wide), name, wide)
-
-
-def test_check_network__images_too_small() -> None:
-    size = Preprocessing(32, 32)
-    network = FeatureNetwork(build_backbone("alexnet"), size)
-    with pytest.raises(UsageError, match="--backbone alexnet: does not accept images of 32x32: "):
-        check_network(network, "alexnet", size)
+    message = f"--backbone {name}: does not accept images of {height}x{width}: "
+    with pytest.raises(UsageError, match=message):
+        check_network(FeatureNetwork(backbone, other), name, other)
 
 
 def test_check_network__features_are_a_map() -> None:

@@ -40,14 +40,6 @@ def test_read_state__not_a_weights_file(name: str, content: bytes, tmp_path: Pat
         read_state(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_read_state__truncated(suffix: str, tmp_path: Path) -> None:
-    path = save_state({"weight": torch.zeros(1000)}, tmp_path / f"weights{suffix}")
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(DataError, match="not a weights file"):
-        read_state(path)
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -127,15 +119,6 @@ def test_download_weights__not_found(server: ScriptedServer) -> None:
 
 
 @pytest.mark.usefixtures("checkpoints")
-def test_download_weights__connection_refused() -> None:
-    with socket.socket() as bound:  # a bound port that does not listen
-        bound.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}/net-00c0ffee.pth"
-        with pytest.raises(DownloadError, match=r"refused.*give --weights PATH"):
-            download_weights(make_weights(url))
-
-
-@pytest.mark.usefixtures("checkpoints")
 def test_download_weights__not_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -171,10 +154,3 @@ def test_load_weights__imagenet_weights_are_version_1(checkpoints: Path) -> None
     backbone = build_backbone("mobilenet_v2")
     load_weights(backbone, "mobilenet_v2", "imagenet")
     assert_same_state(backbone, states[versions.IMAGENET1K_V1])
-
-
-def test_load_weights__imagenet_weights_cannot_be_downloaded(checkpoints: Path) -> None:
-    checkpoints.parents[1].touch()  # a file in place of the cache folder
-    url = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT.url
-    with pytest.raises(DownloadError, match=f"ImageNet weights .* from {url}"):
-        load_weights(build_backbone("squeezenet1_1"), "squeezenet1_1", "imagenet")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
@@ -101,11 +100,6 @@ def test_load_run__gives_the_same_probabilities(
     np.testing.assert_array_equal(classify(loaded), classify(run))
 
 
-def test_load_run__trained_svm(loaded_run: Run, tmp_path: Path) -> None:
-    loaded = load_run(write_run(loaded_run, tmp_path, "name"))
-    np.testing.assert_array_equal(classify(loaded), classify(loaded_run))
-
-
 def test_load_run__other_attributes(run: Run, written: Path) -> None:
     loaded = load_run(written)
     assert loaded.config == run.config
@@ -130,30 +124,19 @@ def test_write_run__files(written: Path) -> None:
     assert written.stat().st_mode & 0o777 == 0o755
 
 
-def test_write_run__creates_the_parent(run: Run, tmp_path: Path) -> None:
-    folder = write_run(run, tmp_path / "some" / "runs", "name")
-    assert folder == tmp_path / "some" / "runs" / "name"
-    assert (folder / "digests.json").is_file()
-
-
 def test_write_run__latest_is_a_relative_link(run: Run, tmp_path: Path) -> None:
+    parent = tmp_path / "some" / "runs"
     for name in ("first", "second"):
-        write_run(run, tmp_path, name)
-        assert (tmp_path / "latest").readlink() == Path(name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "latest", "second"]
-    assert load_run(tmp_path / "latest").config == run.config
+        assert write_run(run, parent, name) == parent / name
+        assert (parent / "latest").readlink() == Path(name)
+    assert sorted(path.name for path in parent.iterdir()) == ["first", "latest", "second"]
+    assert load_run(parent / "latest").config == run.config
 
 
 def test_write_run__name_exists(run: Run, tmp_path: Path) -> None:
     names = [write_run(run, tmp_path, "name").name for _ in range(3)]
     assert names == ["name", "name-2", "name-3"]
     assert (tmp_path / "latest").readlink() == Path("name-3")
-
-
-def test_write_run__parent_is_a_file(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(OutputError, match=r"runs: the run cannot be written: Not a directory"):
-        write_run(run, tmp_path / "runs", "name")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux's /proc")  # noqa: PTH112
@@ -178,19 +161,6 @@ def test_read_config__invalid_file(folder: Path) -> None:
     (folder / "config.json").write_text("[]")
     with pytest.raises(RunError, match=f"^{folder}: config.json is not a JSON object"):
         read_config(folder)
-
-
-class UnwritableEstimator:
-    """An estimator whose serialization fails as on a full disk."""
-
-    def __reduce__(self) -> str:
-        raise OSError(28, "No space left on device")
-
-
-def test_write_run__failure_leaves_no_files(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="No space left on device"):
-        write_run(replace(run, estimator=UnwritableEstimator()), tmp_path, "name")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_load_run__not_a_run(tmp_path: Path) -> None:
@@ -270,23 +240,9 @@ def test_load_run__backbone_of_another_network(folder: Path) -> None:
         load_run(folder)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (lambda state: safetensors.torch.save(dict(list(state.items())[1:])), "conv1.0.weight is"),
-        (lambda _: safetensors.torch.save({}), "conv1.0.weight is missing"),
-        (lambda state: safetensors.torch.save(state | {"x": torch.zeros(1)}), "x is unexpected"),
-        (lambda _: b"not tensors", ""),
-    ],
-    ids=["a tensor is missing", "empty", "unknown tensor", "not safetensors"],
-)
-def test_load_run__invalid_backbone(
-    folder: Path, content: Callable[[dict[str, torch.Tensor]], bytes], message: str
-) -> None:
-    state = build_backbone("shufflenet_v2_x0_5").state_dict()
-    rewrite(folder, "backbone.safetensors", content(state))
-    expected = rf"backbone\.safetensors: not weights of shufflenet_v2_x0_5: {message}"
-    with pytest.raises(RunError, match=expected):
+def test_load_run__backbone_is_not_safetensors(folder: Path) -> None:
+    rewrite(folder, "backbone.safetensors", b"not tensors")
+    with pytest.raises(RunError, match="not weights of shufflenet_v2_x0_5: "):
         load_run(folder)
 
 
