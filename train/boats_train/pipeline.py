@@ -35,6 +35,7 @@ from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.feature_network import FeatureNetwork, check_network
 from boats_train.models.small_cnn import FEATURES, SmallCNN
 from boats_train.runs.config import TrainConfig
+from boats_train.runs.inputs import digest_inputs
 from boats_train.runs.run import Run, library_versions, load_run
 from boats_train.svm.fit import cross_validate, fit_svm
 
@@ -270,6 +271,7 @@ class TrainingPipeline:
                 name: digest_images(split.digests, split.targets, self._classes)
                 for name, split in splits.items()
             },
+            "inputs": digest_inputs(self._config),
             "seconds": dict(zip(("network", "features", "classifier"), seconds, strict=True)),
             "skipped": [str(path) for path, _ in self._skipped],
             **classifier.details,

@@ -151,3 +151,21 @@ def test_decode_images__skips_corrupt_images(paths: list[Path], corrupt: Corrupt
     assert list(decoded) == [n for n in range(len(paths)) if n not in (0, 3)]
     for index, pixels in decoded.items():
         np.testing.assert_array_equal(pixels, SIZE.apply(decode(paths[index])))
+
+
+class ForgetfulCache(FeatureCache):
+    """A cache that drops the features of the second image."""
+
+    puts = 0
+
+    def put(self, digest: bytes, features: np.ndarray) -> None:
+        self.puts += 1
+        if self.puts != 2:
+            super().put(digest, features)
+
+
+def test_extract_features__missing_features_do_not_shift_the_others(
+    cpu_backend: InferenceBackend, paths: list[Path]
+) -> None:
+    with pytest.raises(AssertionError, match="the cache has no features of an image"):
+        extract_features(cpu_backend, SIZE, paths[:3], ForgetfulCache(None, ""), "train")

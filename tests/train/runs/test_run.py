@@ -163,6 +163,14 @@ def test_read_config__invalid_file(folder: Path) -> None:
         read_config(folder)
 
 
+def test_load_run__folder_of_runs(run: Run, tmp_path: Path) -> None:
+    write_run(run, tmp_path / "runs", "first")
+    latest = replace(run, versions={"boats": "latest"})
+    write_run(latest, tmp_path / "runs", "second")
+    assert load_run(tmp_path / "runs").versions == latest.versions
+    assert read_config(tmp_path / "runs") == run.config
+
+
 def test_load_run__not_a_run(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", tmp_path / "latest"):
         with pytest.raises(RunError, match="not a run folder; train a run with boats-train"):

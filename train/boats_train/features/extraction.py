@@ -88,7 +88,12 @@ def extract_features(
             run_batch()
     finally:
         cache.flush()
-    rows = [row for digest in digests if (row := cache.get(digest)) is not None]
+    rows = []
+    for digest in digests:
+        row = cache.get(digest)
+        if row is None:  # leaving it out would give the following rows the targets of other images
+            raise AssertionError("the cache has no features of an image that was just run")
+        rows.append(row)
     values = np.stack(rows) if rows else np.empty((0, 0), np.float32)
     return ExtractedFeatures(
         values, np.asarray(indices, dtype=np.int64), tuple(digests), tuple(skipped), cached

@@ -39,6 +39,7 @@ with warnings.catch_warnings():
 
 SCHEMA_VERSION = 1
 LATEST = "latest"
+DIGESTS = "digests.json"
 
 TRUSTED_TYPES = (
     "boats_train.models.calibrated_svc.CalibratedSVC",
@@ -123,13 +124,20 @@ def check_output(parent: Path) -> None:
         raise OutputError(f"{parent}: the run cannot be written: {error.strerror}") from error
 
 
+def find_run(folder: Path) -> Path:
+    """Return a run folder: the given one, or the latest run in a folder of runs."""
+    latest = folder / LATEST
+    return latest if latest.is_dir() and not (folder / "config.json").exists() else folder
+
+
 def load_run(folder: Path) -> Run:
-    """Read a run folder; code in the files is not executed.
+    """Read a run folder, or the latest run in a folder of runs; code in the files is not executed.
 
     Raises:
         RunError: If the folder is not a run, or the run is incomplete, altered or has a newer
             schema.
     """
+    folder = find_run(folder)
     try:
         return _read(folder)
     except (RunError, ModelError, UsageError) as error:
@@ -139,11 +147,12 @@ def load_run(folder: Path) -> Run:
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """Read the configuration of a run.
+    """Read the configuration of a run, or of the latest run in a folder of runs.
 
     Raises:
         RunError: If the folder is not a run or the configuration is invalid.
     """
+    folder = find_run(folder)
     try:
         content = _parse_json("config.json", _read_file(folder, "config.json"))
         return TrainConfig.from_json(content.get("config"))
@@ -166,7 +175,7 @@ def _write_files(run: Run, folder: Path) -> None:
         "backbone.safetensors": safetensors.torch.save(state),
         "estimator.skops": skops.io.dumps(run.estimator),
     }
-    contents["digests.json"] = _to_json(
+    contents[DIGESTS] = _to_json(
         {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     )
     for name, content in contents.items():
@@ -191,8 +200,8 @@ def _to_json(value: object) -> bytes:
 
 
 def _read(folder: Path) -> Run:
-    contents = {name: _read_file(folder, name) for name in (*_FILES, "digests.json")}
-    digests = _parse_json("digests.json", contents["digests.json"])
+    contents = {name: _read_file(folder, name) for name in (*_FILES, DIGESTS)}
+    digests = _parse_json(DIGESTS, contents[DIGESTS])
     for name in _FILES:
         if digests.get(name) != hashlib.sha256(contents[name]).hexdigest():
             raise RunError(f"{name} was changed after the training; train again")

@@ -1,0 +1,23 @@
+"""Identity of the files that a training starts from, in addition to its images."""
+
+import hashlib
+from pathlib import Path
+
+from boats_train.runs.config import TrainConfig
+from boats_train.runs.run import DIGESTS, find_run
+
+
+def digest_inputs(config: TrainConfig) -> dict[str, str]:
+    """Return the SHA-256 of the weights file and of the run in `--from`, where there is one.
+
+    That of a run is the SHA-256 of its `digests.json`, which covers its other files.
+    """
+    files = {"weights": Path(config.weights)}
+    if config.from_run:
+        files["from_run"] = find_run(Path(config.from_run)) / DIGESTS
+    digests = {}
+    for name, path in files.items():
+        if path.is_file():
+            with path.open("rb") as stream:
+                digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
