@@ -1,10 +1,13 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from boats_train.svm import fit as fit_module
 from boats_train.svm.fit import FittedSVC, fit_svm
+from boats_train.svm.folds import Folds
 
 COUNTS = {
     "balanced": (20, 20, 20),
@@ -60,3 +63,28 @@ def test_fit_svm__depends_on_the_seed_only(tune: bool) -> None:
     )
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("groups", [8, 40], ids=["a fold per group", "groups share folds"])
+def test_fit_svm__subsample_with_tiny_groups(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_module, "MAX_IMAGES", 60)
+    monkeypatch.setattr(fit_module, "MIN_SUBSAMPLE", 5)
+    targets = make_targets((150, 100, 50))
+    # The first group has most of the images, the others have one image each.
+    numbers = np.maximum(np.arange(300) - 300 + groups, 0)
+    paths = [Path(f"g{number:02d}-{index}.jpg") for index, number in enumerate(numbers)]
+    fitted = fit_svm(make_features(targets), targets, paths, groups=r"^g(\d+)")
+    accuracies = fitted.scores[0].fold_accuracy
+    assert len(accuracies) == len(fitted.folds.names)
+    assert np.isfinite(accuracies).all()
+    assert len(fitted.scores[0].predicted) < 100
+
+
+def test_subsample__images_of_every_fold_and_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_module, "MAX_IMAGES", 100)
+    targets = np.repeat([0, 1, 2, 0, 1, 0], [400, 200, 1, 1, 1, 300])
+    folds = Folds(np.repeat([0, 1, 2], [601, 2, 300]), ("a", "b", "c"), "leave-one-group-out")
+    indices = fit_module.subsample(targets, folds, seed=0)
+    assert len(indices) == len(set(indices)) <= 100 + 6
+    cells = Counter(zip(folds.assignment[indices].tolist(), targets[indices].tolist(), strict=True))
+    assert cells == {(0, 0): 44, (0, 1): 22, (0, 2): 1, (1, 0): 1, (1, 1): 1, (2, 0): 33}

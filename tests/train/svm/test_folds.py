@@ -108,3 +108,10 @@ def test_make_folds__many_groups_share_folds() -> None:
     assert np.bincount(folds.assignment).tolist() == [9] * MAX_GROUP_FOLDS
     for start in range(0, 90, 3):
         assert len(set(folds.assignment[start : start + 3])) == 1
+
+
+def test_take__drops_empty_folds() -> None:
+    folds = Folds(np.array([0, 1, 2, 2, 0]), ("a", "b", "c"), "leave-one-group-out")
+    taken = folds.take(np.array([0, 2, 3]))
+    assert (taken.names, taken.kind) == (("a", "c"), "leave-one-group-out")
+    assert taken.assignment.tolist() == [0, 1, 1]

@@ -1,5 +1,6 @@
 """Fit an SVM on features: hyperparameters, calibration and threshold by cross-validation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ def fit_svm(
     """
     folds = make_folds(paths, targets, groups, seed)
     if tune:
-        indices = _subsample(targets, seed)
-        subset = Folds(folds.assignment[indices], folds.names, folds.kind)
+        indices = subsample(targets, folds, seed)
+        subset = folds.take(indices)
         scores = CrossValidation(features[indices], targets[indices], subset).search()
     else:
         candidate = make_default_candidate(features)
@@ -121,14 +122,16 @@ def cross_validate(
     }
 
 
-def _subsample(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return the indices of about `MAX_IMAGES` images, stratified by class."""
+def subsample(targets: NDArray[np.int64], folds: Folds, seed: int) -> NDArray[np.int64]:
+    """Return the indices of about `MAX_IMAGES` images; every class stays in all of its folds."""
     if len(targets) <= MAX_IMAGES:
         return np.arange(len(targets))
     rng = np.random.default_rng(seed)
     samples = []
-    for label in np.unique(targets):
-        indices = np.flatnonzero(targets == label)
-        size = max(MIN_SUBSAMPLE, int(len(indices) * MAX_IMAGES / len(targets)))
-        samples.append(rng.choice(indices, min(len(indices), size), replace=False))
+    for label, count in enumerate(np.bincount(targets).tolist()):
+        size = min(count, max(MIN_SUBSAMPLE, count * MAX_IMAGES // len(targets)))
+        for fold in range(len(folds.names)):
+            indices = np.flatnonzero((targets == label) & (folds.assignment == fold))
+            share = math.ceil(len(indices) * size / max(count, 1))
+            samples.append(rng.choice(indices, share, replace=False))
     return np.sort(np.concatenate(samples))

@@ -6,9 +6,9 @@ names contain dates, whole days are held out; otherwise images are stratified by
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,11 @@ class Folds:
     assignment: NDArray[np.int64]
     names: tuple[str, ...]
     kind: str
+
+    def take(self, indices: NDArray[np.int64]) -> Self:
+        """Return the folds of some of the images, without folds that become empty."""
+        used, assignment = np.unique(self.assignment[indices], return_inverse=True)
+        return replace(self, assignment=assignment, names=tuple(self.names[i] for i in used))
 
     def split(self) -> list[Fold]:
         """Return the folds for evaluation: training and held-out images are disjoint."""
