@@ -33,7 +33,7 @@ from boats_train.svm.folds import Folds, make_folds
 from boats_train.svm.grid_search import Candidate, CrossValidation
 from suite.harness import ScriptResult, run_script
 
-C_VALUE, GAMMA_SCALE = 10.0, 0.7
+C_VALUE, GAMMA_FACTOR = 10.0, 0.7
 """Hyperparameters that the search selects for the Venice boats."""
 
 Features = NDArray[np.float32]
@@ -134,7 +134,7 @@ def evaluate_calibrations(
     gamma = compute_gamma(train)
     folds = make_folds(paths[:train_count], labels, None, 0)
     svc = SVC(C=C_VALUE, gamma=gamma, break_ties=True).fit(train, labels)
-    candidate = Candidate("none", gamma, GAMMA_SCALE, C_VALUE, None)
+    candidate = Candidate("none", GAMMA_FACTOR, C_VALUE, None)
     decisions = CrossValidation(train, labels, folds).compute_decisions(candidate)
     sigmoids = CalibratedClassifierCV(svc, ensemble=False, cv=folds.split_with_all_classes(labels))
     for name, estimator in {
@@ -153,8 +153,8 @@ def evaluate_calibrations(
 
 
 def compute_gamma(features: Features) -> float:
-    """Return gamma: `GAMMA_SCALE` times scikit-learn's `gamma="scale"`."""
-    return GAMMA_SCALE / (features.shape[1] * float(features.var()))
+    """Return gamma: `GAMMA_FACTOR` times scikit-learn's `gamma="scale"`."""
+    return GAMMA_FACTOR / (features.shape[1] * float(features.var()))
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import Run
 from boats_train.svm.fit import fit_candidate, fit_svm
 from boats_train.svm.folds import make_folds
-from boats_train.svm.grid_search import SCALERS, Candidate, read_candidate
+from boats_train.svm.grid_search import SCALERS, Candidate, CrossValidation, compute_gamma
 
 SVM = TrainConfig("images", tune=False, seed=3)
 LINEAR = TrainConfig("images", "finetune", learning_rate=1e-2, epochs=5, batch_size=16)
@@ -62,14 +62,19 @@ def test_refit_run__svm_on_the_same_features(svm_run: Run) -> None:
 def test_refit_run__svm_on_other_features(
     scaler: str, weight: str | None, groups: str, svm_run: Run
 ) -> None:
-    candidate = Candidate(scaler, 0.07, 1.0, 3.0, weight)
+    candidate = Candidate(scaler, 0.7, 3.0, weight)
     folds = make_folds(PATHS, TARGETS, groups or None, 3)
     estimator, _ = fit_candidate(FEATURES, TARGETS, folds, candidate)
     before = estimator.predict_proba(FEATURES)
-    run = replace(svm_run, config=replace(SVM, groups=groups), estimator=estimator)
+    score = CrossValidation(FEATURES, TARGETS, folds).evaluate(candidate)
+    metrics = {**svm_run.metrics, "cross_validation": {"chosen": score.to_json()}}
+    config = replace(SVM, groups=groups)
+    run = replace(svm_run, config=config, estimator=estimator, metrics=metrics)
     refitted = refit_run(run, SHIFTED, TARGETS, PATHS)
 
-    assert replace(read_candidate(refitted.estimator.pipeline), gamma_scale=1.0) == candidate
+    gamma = compute_gamma(SHIFTED, candidate)
+    svc = refitted.estimator.pipeline[-1]
+    assert (svc.gamma, svc.C, svc.class_weight) == (gamma, 3.0, weight)
     expected, selection = fit_candidate(SHIFTED, TARGETS, folds, candidate)
     probabilities = refitted.estimator.predict_proba(FEATURES)
     np.testing.assert_array_equal(probabilities, expected.predict_proba(FEATURES))

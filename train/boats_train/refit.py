@@ -25,7 +25,7 @@ from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run
 from boats_train.svm.fit import fit_candidate
 from boats_train.svm.folds import make_folds
-from boats_train.svm.grid_search import read_candidate
+from boats_train.svm.grid_search import Candidate
 
 
 def refit_run(
@@ -33,8 +33,9 @@ def refit_run(
 ) -> Run:
     """Return the run with its classifier refitted on other features of its training images.
 
-    An SVM keeps its hyperparameters and gets a new calibration and threshold. The training of a
-    linear head continues from its weights with the hyperparameters of the run.
+    An SVM keeps its hyperparameters, gamma as a multiple of `scale`, and gets a new calibration
+    and threshold. The training of a linear head continues from its weights with the
+    hyperparameters of the run.
 
     Args:
         run: The run; not changed.
@@ -45,7 +46,7 @@ def refit_run(
     config = run.config
     if isinstance(run.estimator, CalibratedSVC):
         folds = make_folds(paths, targets, config.groups or None, config.seed)
-        candidate = read_candidate(run.estimator.pipeline)
+        candidate = Candidate.from_json(run.metrics["cross_validation"]["chosen"])
         svm, selection = fit_candidate(features, targets, folds, candidate)
         metrics = {**run.metrics, "operating_point": selection.to_json()}
         return replace(run, estimator=svm, metrics=metrics)

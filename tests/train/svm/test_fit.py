@@ -78,6 +78,8 @@ def test_fit_svm__subsample_with_tiny_groups(groups: int, monkeypatch: pytest.Mo
     assert len(accuracies) == len(fitted.folds.names)
     assert np.isfinite(accuracies).all()
     assert len(fitted.scores[0].predicted) < 100
+    chosen = fitted.to_json()["cross_validation"]["chosen"]
+    assert chosen["gamma"] == fitted.estimator.pipeline[-1].gamma
 
 
 def test_subsample__images_of_every_fold_and_class(monkeypatch: pytest.MonkeyPatch) -> None:

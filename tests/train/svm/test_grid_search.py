@@ -9,7 +9,7 @@ from boats_train.svm.grid_search import (
     TOLERANCE,
     Candidate,
     CrossValidation,
-    make_default_candidate,
+    compute_gamma,
     make_scaler,
 )
 
@@ -23,36 +23,50 @@ def make_problem(classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", SCALERS)
-def test_evaluate__same_predictions_as_scikit_learn(name: str) -> None:
+def test_evaluate__scaler_and_gamma_of_the_training_images(name: str) -> None:
     features, targets = make_problem()
-    candidate = Candidate(name, 0.2, 1.0, 3.0, "balanced")
+    features[:18] *= 20  # the first fold changes the statistics of all images
+    candidate = Candidate(name, 0.7, 3.0, "balanced")
     score = CrossValidation(features, targets, FOLDS).evaluate(candidate)
-    scaler = make_scaler(name)
-    scaled = features if scaler is None else scaler.fit_transform(features.astype(np.float64))
     for fold, (train, held_out) in enumerate(FOLDS.split()):
-        svc = SVC(C=3.0, gamma=0.2, class_weight="balanced", break_ties=True)
-        expected = svc.fit(scaled[train], targets[train]).predict(scaled[held_out])
+        svc = SVC(
+            C=3.0,
+            gamma=compute_gamma(features[train], candidate),
+            class_weight="balanced",
+            break_ties=True,
+        )
+        scaler = make_scaler(name)
+        pipeline = make_pipeline(*([scaler] if scaler else []), svc)
+        known, unseen = (features[part].astype(np.float64) for part in (train, held_out))
+        expected = pipeline.fit(known, targets[train]).predict(unseen)
         np.testing.assert_array_equal(score.predicted[held_out], expected)
         assert score.fold_accuracy[fold] == np.mean(expected == targets[held_out])
     assert score.mean_accuracy == pytest.approx(np.mean(score.fold_accuracy))
 
 
-def test_make_default_candidate__hyperparameters_of_scikit_learn() -> None:
+@pytest.mark.parametrize("name", SCALERS)
+def test_compute_gamma__scale_of_scikit_learn(name: str) -> None:
     features, targets = make_problem()
-    svc = SVC().fit(features.astype(np.float64), targets)
-    candidate = make_default_candidate(features)
-    assert candidate.gamma == pytest.approx(svc._gamma)
-    assert (candidate.scaler, candidate.C, candidate.class_weight) == ("none", svc.C, None)
+    scaler = make_scaler(name)
+    values = features.astype(np.float64)
+    svc = SVC().fit(values if scaler is None else scaler.fit_transform(values), targets)
+    assert compute_gamma(features, Candidate(name, 0.7, 1, None)) == pytest.approx(0.7 * svc._gamma)
 
 
+@pytest.mark.parametrize("name", SCALERS)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_compute_decisions__same_scores_as_scikit_learn(classes: int) -> None:
+def test_compute_decisions__scaler_and_gamma_of_the_training_images(
+    name: str, classes: int
+) -> None:
     features, targets = make_problem(classes)
     folds = Folds(np.arange(90)[::-1] % 4, tuple("abcd"), "stratified")
-    candidate = Candidate("l2", 1.5, 1.0, 10.0, None)
+    features[folds.assignment == 0] *= 20
+    candidate = Candidate(name, 1.4, 10.0, None)
     decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
     for train, held_out in folds.split_with_all_classes(targets):
-        pipeline = make_pipeline(make_scaler("l2"), SVC(C=10.0, gamma=1.5, break_ties=True))
+        scaler = make_scaler(name)
+        svc = SVC(C=10.0, gamma=compute_gamma(features[train], candidate), break_ties=True)
+        pipeline = make_pipeline(*([scaler] if scaler else []), svc)
         pipeline.fit(features[train].astype(np.float64), targets[train])
         expected = pipeline.decision_function(features[held_out].astype(np.float64))
         # libsvm stops at 1e-3, so the last digits of a kernel change the result.

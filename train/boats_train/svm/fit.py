@@ -15,11 +15,12 @@ from boats_metrics.selective import ThresholdSelection, select_threshold
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.svm.folds import Folds, make_folds
 from boats_train.svm.grid_search import (
+    DEFAULT_CANDIDATE,
     MAX_IMAGES,
     Candidate,
     CandidateScore,
     CrossValidation,
-    make_default_candidate,
+    compute_gamma,
     make_scaler,
     make_svc,
 )
@@ -39,11 +40,12 @@ class FittedSVC:
 
     def to_json(self) -> dict[str, Any]:
         """Return the cross-validation and the threshold selection as JSON values."""
+        gamma = self.estimator.pipeline[-1].gamma  # of all images, not of a subsample
         return {
             "cross_validation": {
                 "kind": self.folds.kind,
                 "folds": list(self.folds.names),
-                "chosen": self.scores[0].to_json(),
+                "chosen": self.scores[0].to_json() | {"gamma": gamma},
                 "tried": [score.to_json() for score in self.scores],
             },
             "operating_point": self.threshold_selection.to_json(),
@@ -76,8 +78,7 @@ def fit_svm(
         subset = folds.take(indices)
         scores = CrossValidation(features[indices], targets[indices], subset).search()
     else:
-        candidate = make_default_candidate(features)
-        scores = [CrossValidation(features, targets, folds).evaluate(candidate)]
+        scores = [CrossValidation(features, targets, folds).evaluate(DEFAULT_CANDIDATE)]
     estimator, selection = fit_candidate(features, targets, folds, scores[0].candidate)
     return FittedSVC(estimator, folds, tuple(scores), selection)
 
@@ -87,7 +88,8 @@ def fit_candidate(
 ) -> tuple[CalibratedSVC, ThresholdSelection]:
     """Fit an SVM with given hyperparameters, its calibration and its threshold."""
     decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
-    svc = make_svc(candidate).set_params(kernel="rbf", cache_size=1000)
+    gamma = compute_gamma(features, candidate)
+    svc = make_svc(candidate).set_params(kernel="rbf", gamma=gamma, cache_size=1000)
     scaler = make_scaler(candidate.scaler)
     steps = [("scale", scaler), ("svc", svc)] if scaler else [("svc", svc)]
     pipeline = Pipeline(steps).fit(features, targets)

@@ -1,20 +1,20 @@
 """Cross-validation of RBF SVMs on precomputed kernel matrices.
 
-The squared distances of all images are computed once for each scaler. Every fold, C, gamma and
-class weight reads its kernel from them; fitting an SVC on a kernel is much faster than on features.
+In each fold, the scaler and `gamma="scale"` are fitted to the training images only. The squared
+distances of a fold are computed once for each scaler. Every C, gamma and class weight reads its
+kernel from them; fitting an SVC on a kernel is much faster than on features.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from functools import partial
+from itertools import groupby, product
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
@@ -23,7 +23,7 @@ from boats_runtime.progress import track
 from boats_train.svm.folds import Fold, Folds
 
 SCALERS = ("none", "l2", "standard")
-GAMMA_SCALES = (0.5, 0.7, 1.0, 1.4)
+GAMMA_FACTORS = (0.5, 0.7, 1.0, 1.4)
 C_VALUES = (3.0, 10.0, 30.0)
 CLASS_WEIGHTS = (None, "balanced")
 
@@ -40,28 +40,40 @@ class Candidate:
 
     Attributes:
         scaler: `none`, `l2` (each feature vector scaled to length 1) or `standard`.
-        gamma: Coefficient of the RBF kernel for scaled features.
-        gamma_scale: Gamma as a multiple of scikit-learn's `gamma="scale"`; NaN if unknown.
+        gamma_factor: Coefficient of the RBF kernel as a multiple of scikit-learn's `gamma="scale"`,
+            which depends on the training images.
         C: Inverse regularization strength.
         class_weight: None or `balanced`.
     """
 
     scaler: str
-    gamma: float
-    gamma_scale: float
+    gamma_factor: float
     C: float
     class_weight: str | None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the hyperparameters from `CandidateScore.to_json`."""
+        return cls(
+            values["scaling"], values["gamma_factor"], values["cost"], values["class_weight"]
+        )
+
+
+DEFAULT_CANDIDATE = Candidate("none", 1.0, 1.0, None)
+"""The hyperparameters of the report, `SVC(gamma="scale")`."""
 
 
 @dataclass(frozen=True)
 class CandidateScore:
     """Results of a candidate on held-out images.
 
-    Macro-F1 is computed over all images together. `predicted` has the predicted class index of each
-    image while it was held out, (N,) int64.
+    Macro-F1 is computed over all images together. `gamma` is the coefficient for the scaled
+    features of all images. `predicted` has the predicted class index of each image while it was
+    held out, (N,) int64.
     """
 
     candidate: Candidate
+    gamma: float
     fold_accuracy: tuple[float, ...]
     mean_accuracy: float
     macro_f1: float
@@ -71,14 +83,37 @@ class CandidateScore:
         """Return the hyperparameters and metrics as JSON values."""
         return {
             "scaling": self.candidate.scaler,
-            "gamma": self.candidate.gamma,
-            "gamma_factor": self.candidate.gamma_scale,
+            "gamma": self.gamma,
+            "gamma_factor": self.candidate.gamma_factor,
             "cost": self.candidate.C,
             "class_weight": self.candidate.class_weight,
             "fold_accuracy": list(self.fold_accuracy),
             "mean_accuracy": self.mean_accuracy,
             "macro_f1": self.macro_f1,
         }
+
+
+_FoldKernels = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Kernels of the training images and of the held-out images with the training images."""
+
+_FoldPrediction = tuple[Candidate, NDArray[np.int64], NDArray[np.int64]]
+"""A candidate, the indices of the held-out images and their predicted classes."""
+
+
+@dataclass(frozen=True)
+class _FoldDistances:
+    """Squared distances of scaled features, times gamma, to the T training images of a fold.
+
+    Attributes:
+        train: (T, T) float64.
+        held_out: (M, T) float64.
+    """
+
+    train: NDArray[np.float64]
+    held_out: NDArray[np.float64]
+
+    def to_kernels(self, factor: float) -> _FoldKernels:
+        return np.exp(-factor * self.train), np.exp(-factor * self.held_out)
 
 
 class CrossValidation:
@@ -90,7 +125,6 @@ class CrossValidation:
         self._features = features.astype(np.float64)
         self._targets = targets
         self._folds = folds
-        self._threads = granted_cpus()
 
     def search(self) -> list[CandidateScore]:
         """Evaluate all candidates of the grid.
@@ -98,8 +132,8 @@ class CrossValidation:
         The first one returned is selected: it has the best macro-F1 among those whose mean accuracy
         is within `TOLERANCE` of the best. The others follow in descending order of mean accuracy.
         """
-        total = len(SCALERS) * len(GAMMA_SCALES) * len(C_VALUES) * len(CLASS_WEIGHTS)
-        scores = list(track(self._evaluate_grid(), "search", total))
+        grid = product(SCALERS, GAMMA_FACTORS, C_VALUES, CLASS_WEIGHTS)
+        scores = self._evaluate([Candidate(*values) for values in grid])
         lowest = max(score.mean_accuracy for score in scores) - TOLERANCE
         selected = max(
             (score for score in scores if score.mean_accuracy >= lowest),
@@ -110,61 +144,67 @@ class CrossValidation:
 
     def evaluate(self, candidate: Candidate) -> CandidateScore:
         """Evaluate one candidate."""
-        return self._evaluate(candidate, self._compute_kernel(candidate))
+        return self._evaluate([candidate])[0]
 
     def compute_decisions(self, candidate: Candidate) -> NDArray[np.float64]:
         """Compute the one-vs-rest scores of each image while it is held out for calibration.
 
         Their shape is (N, K), or (N,) for two classes, as from `SVC.decision_function`.
         """
-        kernel = self._compute_kernel(candidate)
-
-        def decide(fold: Fold) -> NDArray[np.float64]:
-            train, held_out = fold
-            svc = make_svc(candidate).fit(kernel[np.ix_(train, train)], self._targets[train])
-            return np.asarray(svc.decision_function(kernel[np.ix_(held_out, train)]))
-
+        decisions = []
         pairs = self._folds.split_with_all_classes(self._targets)
-        with ThreadPoolExecutor(self._threads) as pool:
-            decisions = np.concatenate(list(pool.map(decide, pairs)))
+        for train, held_out in pairs:
+            distances = self._compute_distances(candidate.scaler, (train, held_out))
+            known, unseen = distances.to_kernels(candidate.gamma_factor)
+            svc = make_svc(candidate).fit(known, self._targets[train])
+            decisions.append(np.asarray(svc.decision_function(unseen)))
         order = np.concatenate([held_out for _, held_out in pairs])
-        return decisions[np.argsort(order)]
+        return np.concatenate(decisions)[np.argsort(order)]
 
-    def _evaluate_grid(self) -> Iterator[CandidateScore]:
-        for scaler in SCALERS:
-            scaled = _scale(self._features, scaler)
-            distances = _squared_distances(scaled)
-            scale = _scale_gamma(scaled)
-            for gamma_scale in GAMMA_SCALES:
-                kernel = np.exp(-gamma_scale * scale * distances)
-                for c_value, weight in product(C_VALUES, CLASS_WEIGHTS):
-                    candidate = Candidate(scaler, gamma_scale * scale, gamma_scale, c_value, weight)
-                    yield self._evaluate(candidate, kernel)
+    def _evaluate(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
+        predicted = {candidate: np.empty_like(self._targets) for candidate in candidates}
+        total = len(candidates) * len(self._folds.names)
+        for candidate, held_out, labels in track(self._predict(candidates), "search", total):
+            predicted[candidate][held_out] = labels
+        scales = {name: _compute_scale(self._features, name) for name in SCALERS}
+        return [
+            self._score(candidate, scales[candidate.scaler], predicted[candidate])
+            for candidate in candidates
+        ]
 
-    def _evaluate(self, candidate: Candidate, kernel: NDArray[np.float64]) -> CandidateScore:
+    def _predict(self, candidates: Sequence[Candidate]) -> Iterator[_FoldPrediction]:
+        """Predict the held-out images; candidates with the same kernel are neighbors."""
+        with ThreadPoolExecutor(granted_cpus()) as pool:  # libsvm releases the GIL
+            for scaler, items in groupby(candidates, lambda candidate: candidate.scaler):
+                group = list(items)
+                for train, held_out in self._folds.split():
+                    distances = self._compute_distances(scaler, (train, held_out))
+                    for factor, same_kernel in groupby(group, lambda item: item.gamma_factor):
+                        kernels = distances.to_kernels(factor)
+                        predict = partial(_fit_predict, kernels, self._targets[train])
+                        for candidate, labels in pool.map(predict, same_kernel):
+                            yield candidate, held_out, labels
+
+    def _score(
+        self, candidate: Candidate, scale: float, predicted: NDArray[np.int64]
+    ) -> CandidateScore:
         targets = self._targets
-        predicted = np.empty_like(targets)
-
-        def predict(fold: Fold) -> float:
-            train, held_out = fold
-            classes = np.unique(targets[train])
-            if len(classes) == 1:  # the only image of one of two classes is held out
-                predicted[held_out] = classes[0]
-            else:
-                svc = make_svc(candidate).fit(kernel[np.ix_(train, train)], targets[train])
-                predicted[held_out] = svc.predict(kernel[np.ix_(held_out, train)])
-            return float(np.mean(predicted[held_out] == targets[held_out]))
-
-        with ThreadPoolExecutor(self._threads) as pool:  # libsvm releases the GIL
-            accuracies = tuple(pool.map(predict, self._folds.split()))
+        correct = predicted == targets
+        accuracies = tuple(float(correct[held_out].mean()) for _, held_out in self._folds.split())
         macro_f1 = float(f1_score(targets, predicted, average="macro", zero_division=0))
-        return CandidateScore(
-            candidate, accuracies, float(np.mean(accuracies)), macro_f1, predicted
-        )
+        gamma, mean = candidate.gamma_factor * scale, float(np.mean(accuracies))
+        return CandidateScore(candidate, gamma, accuracies, mean, macro_f1, predicted)
 
-    def _compute_kernel(self, candidate: Candidate) -> NDArray[np.float64]:
-        distances = _squared_distances(_scale(self._features, candidate.scaler))
-        return np.asarray(np.exp(-candidate.gamma * distances))
+    def _compute_distances(self, name: str, fold: Fold) -> _FoldDistances:
+        known, unseen = (self._features[indices] for indices in fold)
+        scaler = make_scaler(name)
+        if scaler is not None:
+            known, unseen = scaler.fit_transform(known), scaler.transform(unseen)
+        center, scale = known.mean(axis=0), _scale_gamma(known)
+        known, unseen = known - center, unseen - center  # reduces cancellation
+        return _FoldDistances(
+            scale * _squared_distances(known, known), scale * _squared_distances(unseen, known)
+        )
 
 
 def make_scaler(name: str) -> Normalizer | StandardScaler | None:
@@ -172,34 +212,31 @@ def make_scaler(name: str) -> Normalizer | StandardScaler | None:
     return {"none": None, "l2": Normalizer(), "standard": StandardScaler()}[name]
 
 
-def make_default_candidate(features: NDArray[np.float32]) -> Candidate:
-    """Return the hyperparameters of the report, `SVC(gamma="scale")`, for training features."""
-    return Candidate("none", _scale_gamma(features.astype(np.float64)), 1.0, 1.0, None)
-
-
-def read_candidate(pipeline: Pipeline) -> Candidate:
-    """Return the hyperparameters of a fitted pipeline, without `gamma_scale`."""
-    *scalers, svc = (step for _, step in pipeline.steps)
-    kind = type(scalers[0]) if scalers else None
-    scaler = next(name for name in SCALERS if kind in (None, type(make_scaler(name))))
-    return Candidate(scaler, svc.gamma, math.nan, svc.C, svc.class_weight)
-
-
 def make_svc(candidate: Candidate) -> SVC:
     """Return an SVC with the hyperparameters, for precomputed kernels."""
     return SVC(
-        kernel="precomputed",
-        gamma=candidate.gamma,
-        C=candidate.C,
-        class_weight=candidate.class_weight,
-        break_ties=True,
+        kernel="precomputed", C=candidate.C, class_weight=candidate.class_weight, break_ties=True
     )
 
 
-def _scale(features: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+def compute_gamma(features: NDArray[np.float32], candidate: Candidate) -> float:
+    """Return the coefficient of the RBF kernel for a candidate and its training features."""
+    return candidate.gamma_factor * _compute_scale(features.astype(np.float64), candidate.scaler)
+
+
+def _fit_predict(
+    kernels: _FoldKernels, targets: NDArray[np.int64], candidate: Candidate
+) -> tuple[Candidate, NDArray[np.int64]]:
+    known, unseen = kernels
+    classes = np.unique(targets)
+    if len(classes) == 1:  # the only image of one of two classes is held out
+        return candidate, np.full(len(unseen), classes[0])
+    return candidate, np.asarray(make_svc(candidate).fit(known, targets).predict(unseen))
+
+
+def _compute_scale(features: NDArray[np.float64], name: str) -> float:
     scaler = make_scaler(name)
-    # `standard` uses the statistics of all images, held-out ones included: they need no labels.
-    return features if scaler is None else np.asarray(scaler.fit_transform(features))
+    return _scale_gamma(features if scaler is None else scaler.fit_transform(features))
 
 
 def _scale_gamma(features: NDArray[np.float64]) -> float:
@@ -207,7 +244,9 @@ def _scale_gamma(features: NDArray[np.float64]) -> float:
     return 1.0 / (features.shape[1] * variance) if variance else 1.0
 
 
-def _squared_distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    centered = features - features.mean(axis=0)  # reduces cancellation
-    norms = np.einsum("ij,ij->i", centered, centered)
-    return np.asarray(np.maximum(norms[:, None] - 2 * (centered @ centered.T) + norms, 0))
+def _squared_distances(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    norms = np.einsum("ij,ij->i", second, second)
+    distances = np.einsum("ij,ij->i", first, first)[:, None] - 2 * (first @ second.T) + norms
+    return np.asarray(np.maximum(distances, 0))
