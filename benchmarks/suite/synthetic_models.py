@@ -18,7 +18,7 @@ from boats_export.assemble import Layout, assemble
 from boats_export.classifier_graph import export_classifier
 from boats_export.fp16 import convert_to_fp16
 from boats_export.network import export_network
-from boats_export.quantize import Setting, open_quantizer, resolve_target
+from boats_export.quantize import Quantizer, Setting, resolve_target
 from boats_export.space_to_depth import apply_space_to_depth
 from boats_export.verification_images import VerificationImages
 from boats_runtime.model.digest import write_digest
@@ -94,8 +94,8 @@ def quantize(network: onnx.ModelProto) -> onnx.ModelProto:
         data = Path(scratch, "images")
         write_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
         images = VerificationImages(scan_dataset(data).splits["train"], PREPROCESSING)
-        with open_quantizer(network, images, target, 0) as quantizer:
-            return quantizer.quantize(Setting("minmax", target)).model
+        quantizer = Quantizer(network, images, target, 0, Path(scratch))
+        return quantizer.quantize(Setting("minmax", target)).model
 
 
 def draw_images(folder: Path, count: int) -> list[Path]:

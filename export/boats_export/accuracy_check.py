@@ -47,14 +47,21 @@ class Accuracy:
         return asdict(self)
 
 
-def require_accuracy(before: Accuracy, after: Accuracy, max_drop: float | None) -> None:
+def require_accuracy(
+    before: Accuracy,
+    after: Accuracy,
+    max_drop: float | None = None,
+    *,
+    allow_lost_classes: bool = False,
+) -> None:
     """Check that an fp16 or int8 file is nearly as accurate as the float32 model.
 
     Args:
         before: Accuracy of the float32 model.
         after: Accuracy of the file.
         max_drop: Largest loss of accuracy in percentage points; of macro-F1 twice as much. None for
-            `MAX_DROP`, and no class whose recall falls to 0.
+            `MAX_DROP`.
+        allow_lost_classes: Whether the recall of a class may fall to 0.
 
     Raises:
         CheckError: If the file loses more.
@@ -68,14 +75,15 @@ def require_accuracy(before: Accuracy, after: Accuracy, max_drop: float | None) 
         )
         if not 100 * (reference - value) <= points + 1e-9  # also True for NaN
     ]
+    remedies = ["a larger --max-drop allows more"] if losses else []
     lost_classes = [
         name for name, recall in before.recall.items() if recall and not after.recall[name]
     ]
-    if max_drop is None and lost_classes:
+    if lost_classes and not allow_lost_classes:
         losses.append(f"no image of {', '.join(lost_classes)} is recognized any more")
+        remedies.append("--allow-lost-classes accepts it")
     if losses:
         raise CheckError(
             f"accuracy loss is too large: {'; '.join(losses)} (allowed: {allowed:g} points of "
-            f"accuracy, {2 * allowed:g} of macro-F1); no file was written; "
-            "--max-drop POINTS allows more"
+            f"accuracy, {2 * allowed:g} of macro-F1); no file was written; {', '.join(remedies)}"
         )

@@ -11,6 +11,7 @@ from boats_export.classifier_graph import BATCH
 from boats_export.opset import OPSET, convert_opset
 from boats_runtime import __version__
 from boats_runtime.classifier import FEATURES, OUTPUTS
+from boats_runtime.model.describe import remove_folders
 from boats_runtime.model.metadata import ModelMetadata
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run
@@ -59,8 +60,8 @@ def assemble(
     )
     if layout.with_features:
         model.graph.output.append(network.graph.output[0])
-    del model.graph.value_info[:]  # inner shapes follow from the input shape
     model = convert_opset(model, layout.opset)
+    del model.graph.value_info[:]  # inner shapes follow from the input shape
     for tensor in (*model.graph.input, *model.graph.output):
         dimension = tensor.type.tensor_type.shape.dim[0]
         if layout.batch is None:
@@ -77,12 +78,16 @@ def build_metadata(run: Run, proof: dict[str, Any]) -> ModelMetadata:
     Args:
         run: Run with the exported classifier.
         proof: Results of the verification as JSON values.
+
+    Returns:
+        Metadata with base names and digests instead of the paths of the training machine.
     """
     metrics = dict(run.metrics)
     operating_point = metrics.pop("operating_point", None)
     provenance = {
         "config": run.config.to_json(),
         "data": metrics.pop("data", None),
+        "inputs": metrics.pop("inputs", {}),
         "operating_point": operating_point,
         "calibration": describe_calibration(run.estimator),
         "proof": proof,
@@ -92,7 +97,7 @@ def build_metadata(run: Run, proof: dict[str, Any]) -> ModelMetadata:
         | {name: version(name) for name in ("onnx", "onnxruntime", "skl2onnx", "torch")},
     }
     threshold = operating_point["threshold"] if operating_point else None
-    return ModelMetadata(run.classes, run.preprocessing, threshold, provenance)
+    return ModelMetadata(run.classes, run.preprocessing, threshold, remove_folders(provenance))
 
 
 def describe_calibration(estimator: Any) -> dict[str, Any]:

@@ -61,7 +61,9 @@ log = create_log(COMMAND)
     DEFAULT, epilog="`boats-export inspect FILE` verifies and prints the metadata of a file."
 )
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of boats-train.")] = Path("runs/latest"),
+    run: Annotated[
+        Path, typer.Argument(help="Run folder of boats-train, or a folder of runs: its latest run.")
+    ] = Path("runs/latest"),
     file_format: Annotated[Literal["onnx"], typer.Option("--format", help="File format.")] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
@@ -84,10 +86,18 @@ def export(
         typer.Option(
             min=0,
             max=100,
-            help="fp16, int8: largest loss of accuracy in points; of macro-F1 twice as much.",
-            show_default="0.5, and no class lost",
+            metavar="N",
+            help="fp16, int8: largest loss, N points of accuracy and 2N of macro-F1.",
+            show_default="0.5",
         ),
     ] = None,
+    allow_lost_classes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-lost-classes",
+            help="fp16, int8: accept that a class is no longer recognized at all.",
+        ),
+    ] = False,
     target: Annotated[
         Literal["auto", "vnni", "any"],
         typer.Option(
@@ -106,20 +116,23 @@ def export(
         raise UsageError(f"--out {out}: must be a file in an existing folder")
     if precision == "fp32" and max_drop is not None:
         raise UsageError("--max-drop is for --precision fp16 or int8: fp32 loses nothing")
+    if precision == "fp32" and allow_lost_classes:
+        raise UsageError("--allow-lost-classes is for --precision fp16 or int8: fp32 loses nothing")
     if precision != "int8" and target != "auto":
         raise UsageError("--target is for --precision int8")
     from boats_export.assemble import Layout
     from boats_export.export import Exporter, ExportSettings
     from boats_runtime.model.describe import create_card, format_proof
-    from boats_train.runs.run import load_run
+    from boats_train.runs.run import find_run, load_run
 
     layout = Layout(int(opset), parse_batch(batch), with_features)
+    run = find_run(run)
     trained = load_run(run)
     log(
         f"{run}: {trained.config.model} on {trained.config.backbone}, "
         f"{len(trained.classes)} classes"
     )
-    settings = ExportSettings(precision, layout, max_drop, target)
+    settings = ExportSettings(precision, layout, max_drop, target, allow_lost_classes)
     metadata = Exporter(trained, settings, log, data).export(out)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; verified:")
     for line in format_proof(metadata):

@@ -15,7 +15,7 @@ from boats_export.assemble import Layout, assemble, build_metadata
 from boats_export.classifier_graph import export_classifier
 from boats_export.fp16 import convert_to_fp16
 from boats_export.network import export_network
-from boats_export.quantize import open_quantizer, resolve_target
+from boats_export.quantize import Quantizer, resolve_target
 from boats_export.space_to_depth import apply_space_to_depth
 from boats_export.verification_images import (
     STRESS_INPUTS,
@@ -24,6 +24,7 @@ from boats_export.verification_images import (
 )
 from boats_export.verify import (
     TOLERANCE,
+    FileOutputs,
     ReferenceOutputs,
     compare_outputs,
     compute_onnx_features,
@@ -35,8 +36,8 @@ from boats_export.verify import (
 )
 from boats_runtime.classifier import Classifier
 from boats_runtime.cli.app import Log
-from boats_runtime.errors import CheckError, DataError
-from boats_runtime.files import atomic_path
+from boats_runtime.errors import CheckError, DataError, ProviderError
+from boats_runtime.files import atomic_path, scratch_folder
 from boats_runtime.model.digest import write_digest
 from boats_runtime.model.metadata import ModelMetadata
 from boats_runtime.progress import track
@@ -51,7 +52,7 @@ class ExportSettings:
     Attributes:
         precision: `fp32`, `fp16` or `int8`.
         layout: Interface of the file.
-        max_drop: Largest loss of accuracy, see `require_accuracy`.
+        max_drop, allow_lost_classes: Largest loss of accuracy, see `require_accuracy`.
         target: CPUs for int8: `auto`, `vnni` or `any`, see `quantize.Setting`.
     """
 
@@ -59,6 +60,7 @@ class ExportSettings:
     layout: Layout = field(default_factory=Layout)
     max_drop: float | None = None
     target: str = "auto"
+    allow_lost_classes: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Exporter:
             features = compute_torch_features(self._run, self._validation)
             original = compute_reference_outputs(self._run, features)
             before = self._compute_accuracy(self._run, original)
-            with closing(self._make_candidates(network, original)) as candidates:
+            with closing(self._make_candidates(network, original, out)) as candidates:
                 candidate, after = self._choose_candidate(candidates, before)
             model = assemble(
                 candidate.network, self._export_classifier(candidate), self._settings.layout
@@ -135,6 +137,7 @@ class Exporter:
             outputs = run_file(scratch, self._validation)
             parity = compare_outputs(candidate.run, candidate.reference, outputs)
             require_parity(parity)
+            fp16 = self._check_fp16_on_cuda(scratch, original, before)
             proof = {
                 "precision": self._settings.precision,
                 "opset": self._settings.layout.opset,
@@ -144,16 +147,18 @@ class Exporter:
                 "before": before.to_json(),
                 "after": after.to_json(),
                 **candidate.details,
+                **fp16,
             }
             _write_model(scratch, model, build_metadata(candidate.run, proof))
             return self._reopen(scratch, int(outputs.labels[0]))
 
     def _make_candidates(
-        self, network: onnx.ModelProto, original: ReferenceOutputs
+        self, network: onnx.ModelProto, original: ReferenceOutputs, out: Path
     ) -> Generator[_Candidate]:
         """Yield networks of the requested precision, the fastest first."""
         if self._training is not None:
-            yield from self._quantize(network, self._training)
+            with scratch_folder(out) as folder:
+                yield from self._quantize(network, self._training, folder)
         elif self._settings.precision == "fp16":
             network = convert_to_fp16(network)
             features = self._compute_features(network)
@@ -163,34 +168,35 @@ class Exporter:
             yield _Candidate(self._run, network, original, {})
 
     def _quantize(
-        self, network: onnx.ModelProto, training: VerificationImages
+        self, network: onnx.ModelProto, training: VerificationImages, folder: Path
     ) -> Generator[_Candidate]:
         """Yield quantized networks, each with the classifier refitted on its features."""
         run = self._run
         target = resolve_target(self._settings.target)
         network = apply_space_to_depth(network)
-        with open_quantizer(network, training, target, run.config.seed) as quantizer:
-            for quantized in quantizer.search():
-                setting = quantized.setting
-                self._log(
-                    f"int8: ranges by {setting.method}, {len(setting.float_layers)} layers in "
-                    f"float, features differ by {quantized.distance:.1%}; refitting the classifier"
-                )
-                pixels = track(training, "features", len(training))
-                features = compute_onnx_features(quantized.model, pixels)
-                if np.abs(features).max() < np.finfo(np.float16).max:
-                    # Support vectors that are fitted in float16 are stored in it without loss.
-                    features = features.astype(np.float16).astype(np.float32)
-                refitted = refit_run(run, features, training.images.targets, training.images.paths)
-                features = self._compute_features(quantized.model)
-                without_refit = compute_reference_outputs(run, features)
-                details = {
-                    "without_refit": self._compute_accuracy(run, without_refit).to_json(),
-                    "quantization": setting.to_json()
-                    | {"distance": quantized.distance, "tried": list(quantizer.trials)},
-                }
-                reference = compute_reference_outputs(refitted, features)
-                yield _Candidate(refitted, quantized.model, reference, details)
+        quantizer = Quantizer(network, training, target, run.config.seed, folder)
+        for count, quantized in enumerate(quantizer.search(), 1):
+            setting = quantized.setting
+            self._log(
+                f"int8: ranges by {setting.method}, {len(setting.float_layers)} layers in "
+                f"float, features differ by {quantized.distance:.1%}; refitting the classifier"
+            )
+            pixels = track(training, "features", len(training))
+            features = compute_onnx_features(quantized.model, pixels)
+            if np.abs(features).max() < np.finfo(np.float16).max:
+                # Support vectors that are fitted in float16 are stored in it without loss.
+                features = features.astype(np.float16).astype(np.float32)
+            refitted = refit_run(run, features, training.images.targets, training.images.paths)
+            features = self._compute_features(quantized.model)
+            without_refit = compute_reference_outputs(run, features)
+            details = {
+                "candidates": count,
+                "without_refit": self._compute_accuracy(run, without_refit).to_json(),
+                "quantization": setting.to_json()
+                | {"distance": quantized.distance, "tried": list(quantizer.trials)},
+            }
+            reference = compute_reference_outputs(refitted, features)
+            yield _Candidate(refitted, quantized.model, reference, details)
 
     def _choose_candidate(
         self, candidates: Iterable[_Candidate], before: Accuracy
@@ -204,13 +210,47 @@ class Exporter:
         for candidate in candidates:
             after = self._compute_accuracy(candidate.run, candidate.reference)
             try:
-                require_accuracy(before, after, self._settings.max_drop)
+                self._require_accuracy(before, after)
             except CheckError as error:
                 self._log(f"refused: {str(error).partition(' (')[0]}")
                 refusal = error
             else:
                 return candidate, after
         raise refusal
+
+    def _check_fp16_on_cuda(
+        self, path: Path, original: ReferenceOutputs, before: Accuracy
+    ) -> dict[str, Any]:
+        """Check the accuracy of an fp16 file on CUDA, because the CPU computes it in float32.
+
+        Returns:
+            Entries for the proof; empty for another precision.
+
+        Raises:
+            CheckError: If the file loses too much accuracy on CUDA.
+        """
+        if self._settings.precision != "fp16":
+            return {}
+        try:
+            outputs = run_file(path, self._validation, "cuda")
+        except ProviderError as error:
+            self._log(f"float16 arithmetic is not verified: {error}")
+            return {"fp16_arithmetic": "storage only"}
+        broken = int((~np.isfinite(outputs.probabilities)).any(axis=1).sum())
+        if broken:
+            raise CheckError(
+                f"on CUDA: the probabilities of {broken} of {len(outputs.labels)} images are not "
+                "numbers, probably because features exceed the range of float16; no file was "
+                "written; use --precision fp32 or int8"
+            )
+        accuracy = self._compute_accuracy(self._run, outputs)
+        try:
+            self._require_accuracy(before, accuracy)
+        except CheckError as error:
+            raise CheckError(f"on CUDA: {error}") from error
+        same = int((outputs.labels == original.labels).sum())
+        on_cuda = accuracy.to_json() | {"same_label_as_float32": same}
+        return {"fp16_arithmetic": "cuda", "on_cuda": on_cuda}
 
     def _export_classifier(self, candidate: _Candidate) -> onnx.ModelProto:
         """Convert the classifier; in fp16 and int8 files with float16 vectors if parity holds."""
@@ -231,7 +271,16 @@ class Exporter:
         images = self._validation.with_stress_inputs("features")
         return compute_onnx_features(network, images)
 
-    def _compute_accuracy(self, run: Run, outputs: ReferenceOutputs) -> Accuracy:
+    def _require_accuracy(self, before: Accuracy, after: Accuracy) -> None:
+        settings = self._settings
+        require_accuracy(
+            before,
+            after,
+            settings.max_drop,
+            allow_lost_classes=settings.allow_lost_classes,
+        )
+
+    def _compute_accuracy(self, run: Run, outputs: ReferenceOutputs | FileOutputs) -> Accuracy:
         labels = outputs.labels[: len(self._validation)]
         return Accuracy.compute(self._validation.images.targets, labels, run.classes)
 

@@ -8,7 +8,6 @@ which needs no labels and therefore does not bias the accuracy check.
 
 import contextlib
 import io
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -241,15 +240,6 @@ class Quantizer:
             # The histogram methods fail on activations that hardly vary.
             self.trials.append(setting.to_json() | {"failed": str(error)})
             return None
-
-
-@contextlib.contextmanager
-def open_quantizer(
-    network: onnx.ModelProto, images: VerificationImages, target: str, seed: int
-) -> Iterator[Quantizer]:
-    """Create a `Quantizer` with a temporary folder; arguments and errors are those of the class."""
-    with tempfile.TemporaryDirectory(prefix="boats-int8-") as folder:
-        yield Quantizer(network, images, target, seed, Path(folder))
 
 
 class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]

@@ -116,12 +116,15 @@ def compute_reference_outputs(run: Run, features: NDArray[np.float32]) -> Refere
     return ReferenceOutputs(features, probabilities, np.asarray(run.estimator.predict(features)))
 
 
-def run_file(model: Path, images: VerificationImages) -> FileOutputs:
-    """Run an exported file on the CPU over the images and the stress inputs.
+def run_file(model: Path, images: VerificationImages, provider: str = "cpu") -> FileOutputs:
+    """Run an exported file over the images and the stress inputs.
 
     The batch sizes are `BATCH_SIZES` in turn, and the preprocessing is that of the file.
+
+    Raises:
+        ProviderError: If the provider is not available or cannot run the file.
     """
-    classifier = Classifier(model, "cpu")
+    classifier = Classifier(model, provider)
     images = replace(images, preprocessing=classifier.metadata.preprocessing)
     batches = _make_batches(images.with_stress_inputs("exported file"))
     results = [classifier.run(batch) for batch in batches]

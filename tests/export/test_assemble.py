@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,11 @@ import pytest
 import torch
 from onnx import TensorProto
 
+from boats_export.export import Exporter, ExportSettings
 from boats_export.verification_images import STRESS_INPUTS
 from boats_runtime import __version__
 from boats_runtime.classifier import Classifier
+from boats_runtime.model.describe import create_card, describe_model
 from boats_runtime.model.metadata import ModelMetadata
 from boats_train.runs.run import Run
 
@@ -57,6 +60,32 @@ def test_assemble__has_no_trace_of_the_machine(tiny_model: Path, model: onnx.Mod
     assert str(Path.home()).encode() not in tiny_model.read_bytes()
 
 
+@pytest.mark.usefixtures("quick_network")
+def test_export__file_and_card_have_no_paths(
+    loaded_run: Run, dataset_folder: Path, tmp_path: Path
+) -> None:
+    config = replace(
+        loaded_run.config, weights="/secret/weights.pth", from_run="/secret/runs/first"
+    )
+    metrics = {
+        **loaded_run.metrics,
+        "inputs": {"weights": "0123456789abcdef" * 4, "from_run": "f" * 64},
+        "skipped": [str(dataset_folder / "train" / "topa" / "broken.jpg")],
+    }
+    out = tmp_path / "boats.onnx"
+    run = replace(loaded_run, config=config, metrics=metrics)
+    metadata = Exporter(run, ExportSettings(), lambda _: None).export(out)
+    texts = [out.read_bytes(), create_card(out, metadata).encode()]
+    texts += [line.encode() for line in describe_model(out, metadata) if str(out) not in line]
+    for text in texts:
+        assert str(dataset_folder).encode() not in text
+        assert b"/secret" not in text
+    content = out.read_bytes()
+    for expected in (b"weights.pth", b"0123456789abcdef" * 4, b"broken.jpg", b"f" * 64):
+        assert expected in content
+    assert b"weights.pth (SHA-256 0123456789abcdef)" in texts[1].replace(b"\\", b"")
+
+
 def test_build_metadata__properties(model: onnx.ModelProto, loaded_run: Run) -> None:
     properties = {entry.key: entry.value for entry in model.metadata_props}
     metadata = ModelMetadata.from_properties(properties)
@@ -75,8 +104,10 @@ def test_build_metadata__provenance(model: onnx.ModelProto, loaded_run: Run) -> 
     assert metadata.threshold == operating_point["threshold"]
     assert provenance["operating_point"] == operating_point
     assert provenance["data"] == metrics.pop("data")
+    assert provenance["inputs"] == metrics.pop("inputs") == {}
     assert provenance["metrics"] == metrics
-    assert provenance["config"] == loaded_run.config.to_json()
+    config = loaded_run.config.to_json()
+    assert provenance["config"] == config | {"data": Path(config["data"]).name}
     assert provenance["calibration"] == {
         "kind": "softmax of slope * score + offset",
         "slope": loaded_run.estimator.slope_,

@@ -1,10 +1,15 @@
+import os
 import shutil
+import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 
+from boats_export.accuracy_check import MAX_DROP
 from boats_runtime.classifier import Classifier
 from support.process import CommandResult, run_command
 
@@ -80,6 +85,7 @@ def test_export__interrupted(tiny_run: Path, tmp_path: Path) -> None:
         (("run", "--batch", "0"), "--batch 0: must be dynamic, or 1 to 1024"),
         (("--max-drop", "1"), "--max-drop is for --precision fp16 or int8"),
         (("--target", "any"), "--target is for --precision int8"),
+        (("--allow-lost-classes",), "--allow-lost-classes is for --precision fp16 or int8"),
         (("run", "another"), "unexpected extra argument"),
     ],
 )
@@ -107,6 +113,14 @@ def test_export__help(run_main: Main, capsys: Capture) -> None:
     output = capsys.readouterr().out
     assert output.startswith("Usage: boats-export [OPTIONS] [run]\n")
     assert "boats-export inspect FILE" in output
+
+
+def test_export__help_states_the_allowed_losses(run_main: Main, capsys: Capture) -> None:
+    assert run_main("--help") == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "largest loss, N points of accuracy and 2N of macro-F1." in output
+    assert f"default: ({MAX_DROP});" in output
+    assert "accept that a class is no longer recognized" in output
 
 
 def test_export__no_run(run_main: Main, tmp_path: Path, capsys: Capture) -> None:
@@ -172,3 +186,42 @@ def test_export__int8_with_card_and_layout(
     assert [entry.version for entry in model.opset_import] == [20]
     assert [output.name for output in model.graph.output] == ["label", "probabilities", "features"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_export__folder_of_runs(
+    run_main: Main, tiny_run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    make_workspace(tmp_path, tiny_run)
+    assert run_main("runs") == 0
+    output, errors = capsys.readouterr()
+    assert output.startswith("boats.onnx: ")
+    assert "boats-export: runs/latest: svm on resnet18, 3 classes\n" in errors
+
+
+@pytest.mark.usefixtures("quick_network")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask for groups")
+def test_export__files_follow_the_umask(run_main: Main, tiny_run: Path, tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        assert run_main(tiny_run, "--card") == 0
+    finally:
+        os.umask(previous)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"boats.onnx": 0o640, "boats.md": 0o640}
+
+
+@pytest.mark.usefixtures("quick_network")
+def test_export__says_what_of_fp16_is_verified(
+    run_main: Main, tiny_run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("needs an ONNX Runtime without CUDA")
+    assert run_main(tiny_run, "--precision", "fp16", "--card") == 0
+    output, errors = capsys.readouterr()
+    statement = "storage verified only"
+    assert statement in output
+    assert "float16 arithmetic is not verified: provider cuda is not in this" in errors
+    assert statement in (tmp_path / "boats.md").read_text(encoding="utf-8")
+    assert run_main("inspect") == 0
+    assert statement in capsys.readouterr().out

@@ -106,6 +106,7 @@ def test_exporter__int8_proof(files: dict[str, Path]) -> None:
     assert (quantization["target"], quantization["floats"]) == ("vnni", [])
     assert 0 < quantization["distance"] < 0.1
     assert len(quantization["tried"]) == 4
+    assert proof["candidates"] == 1
 
 
 def test_exporter__int8_stores_support_vectors_in_float16(files: dict[str, Path]) -> None:

@@ -13,6 +13,9 @@ from PIL import Image
 
 from boats_export import export
 from boats_export.export import Exporter, ExportSettings
+from boats_export.verification_images import VerificationImages
+from boats_export.verify import FileOutputs
+from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError, DataError, ModelError, OutputError
 from boats_runtime.model import metadata as runtime_metadata
 from boats_runtime.model.metadata import ModelMetadata
@@ -160,7 +163,7 @@ def test_exporter__more_classes_than_probabilities(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("max_drop", [None, 10.0])
+@pytest.mark.parametrize("max_drop", [None, 10.0, 100.0])
 def test_exporter__quantized_model_loses_a_class(
     loaded_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_drop: float | None
 ) -> None:
@@ -174,6 +177,58 @@ def test_exporter__quantized_model_loses_a_class(
     with pytest.raises(CheckError, match=r"loss is too large: .*no file was written"):
         export_file(loaded_run, tmp_path / "boats.onnx", settings)
     assert list(tmp_path.iterdir()) == []
+
+
+# On CUDA, fp16 has another arithmetic. The CPU stands in for the device in these tests.
+
+
+def change_outputs_on_cuda(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[FileOutputs], FileOutputs]
+) -> None:
+    original = export.run_file
+
+    def run_file(model: Path, images: VerificationImages, provider: str = "cpu") -> FileOutputs:
+        outputs = original(model, images, "cpu")
+        return change(outputs) if provider == "cuda" else outputs
+
+    monkeypatch.setattr(export, "run_file", run_file)
+
+
+def lose_the_first_class(outputs: FileOutputs) -> FileOutputs:
+    return replace(outputs, labels=np.maximum(outputs.labels, 1))
+
+
+def overflow(outputs: FileOutputs) -> FileOutputs:
+    return replace(outputs, probabilities=np.full_like(outputs.probabilities, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lose_the_first_class, r"on CUDA: accuracy loss is too large: .*no file was written"),
+        (overflow, r"on CUDA: the probabilities of 11 of 11 images are not numbers.*fp32 or int8"),
+    ],
+)
+def test_exporter__fp16_fails_on_cuda(
+    loaded_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[FileOutputs], FileOutputs], message: str,
+) -> None:  # fmt: skip
+    change_outputs_on_cuda(monkeypatch, change)
+    with pytest.raises(CheckError, match=message):
+        export_file(loaded_run, tmp_path / "boats.onnx", ExportSettings("fp16"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exporter__fp16_passes_on_cuda(
+    loaded_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_outputs_on_cuda(monkeypatch, lambda outputs: outputs)
+    out = tmp_path / "boats.onnx"
+    export_file(loaded_run, out, ExportSettings("fp16"))
+    proof = Classifier(out, "cpu").metadata.provenance["proof"]
+    assert proof["fp16_arithmetic"] == "cuda"
+    assert proof["on_cuda"]["accuracy"] == proof["after"]["accuracy"]
+    assert proof["on_cuda"]["same_label_as_float32"] == proof["same_label_as_float32"]
 
 
 def test_exporter__int8_needs_the_training_images(

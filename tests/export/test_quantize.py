@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,7 +13,6 @@ from boats_export.quantize import (
     QuantizedNetwork,
     Quantizer,
     Setting,
-    open_quantizer,
     resolve_target,
     select_balanced,
 )
@@ -29,9 +28,12 @@ def training(loaded_run: Run) -> VerificationImages:
 
 
 @pytest.fixture(scope="module")
-def quantizer(tiny_network: onnx.ModelProto, training: VerificationImages) -> Iterator[Quantizer]:
-    with open_quantizer(tiny_network, training, "vnni", 0) as opened:
-        yield opened
+def quantizer(
+    tiny_network: onnx.ModelProto,
+    training: VerificationImages,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Quantizer:
+    return Quantizer(tiny_network, training, "vnni", 0, tmp_path_factory.mktemp("quantizer"))
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +92,14 @@ def test_search__weights_per_channel(results: list[QuantizedNetwork]) -> None:
 
 @pytest.mark.parametrize(("target", "largest"), [("vnni", 127), ("any", 64)])
 def test_quantize__range_of_the_weights(
-    tiny_network: onnx.ModelProto, training: VerificationImages, target: str, largest: int
+    tiny_network: onnx.ModelProto,
+    training: VerificationImages,
+    tmp_path: Path,
+    target: str,
+    largest: int,
 ) -> None:
-    with open_quantizer(tiny_network, training, target, 0) as quantizer:
-        model = quantizer.quantize(Setting("minmax", target)).model
+    quantizer = Quantizer(tiny_network, training, target, 0, tmp_path)
+    model = quantizer.quantize(Setting("minmax", target)).model
     weights = [
         onnx.numpy_helper.to_array(tensor).astype(int)
         for tensor in model.graph.initializer
@@ -102,14 +108,11 @@ def test_quantize__range_of_the_weights(
     assert max(np.abs(values).max() for values in weights) == largest
 
 
-def test_open_quantizer__too_few_images(
-    tiny_network: onnx.ModelProto, training: VerificationImages
+def test_quantizer__too_few_images(
+    tiny_network: onnx.ModelProto, training: VerificationImages, tmp_path: Path
 ) -> None:
-    with (
-        pytest.raises(DataError, match=r"int8 needs 8 training images .*, found 7"),
-        open_quantizer(tiny_network, training.select(range(7)), "any", 0),
-    ):
-        pass
+    with pytest.raises(DataError, match=r"int8 needs 8 training images .*, found 7"):
+        Quantizer(tiny_network, training.select(range(7)), "any", 0, tmp_path)
 
 
 def test_select_balanced__classes_in_turn() -> None:

@@ -1,5 +1,7 @@
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,13 +9,14 @@ import torch
 
 from boats_data.dataset import Dataset, scan_dataset
 from boats_runtime.errors import UsageError
-from boats_runtime.preprocessing import decode
+from boats_runtime.preprocessing import Preprocessing, decode
+from boats_train.features import inference
 from boats_train.pipeline import TrainingPipeline, Workspace, training_digest
 from boats_train.plots import write_plots
 from boats_train.report_comparison import format_comparison, train_report_models, write_comparison
 from boats_train.result_tables import format_result
 from boats_train.runs.config import TrainConfig
-from boats_train.runs.run import load_run, write_run
+from boats_train.runs.run import Run, load_run, write_run
 
 
 @pytest.fixture
@@ -86,8 +89,66 @@ def test_run__network_of_another_run(
     run = TrainingPipeline(config, dataset, workspace).run().run
     for key, value in source.network.state_dict().items():
         assert torch.equal(run.network.state_dict()[key], value)
-    with pytest.raises(UsageError, match=f"--from {folder}: the image size or the classes"):
-        TrainingPipeline(replace(config, width=128), dataset, workspace).run()
+    assert "from_run" in run.metrics["inputs"]
+
+
+def test_run__network_of_a_cnn_run(
+    config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
+) -> None:
+    cnn = replace(
+        config, model="cnn", tune=True, backbone="small_cnn", height=30, width=100,
+        learning_rate=1e-3, epochs=1, batch_size=8,
+    )  # fmt: skip
+    source = TrainingPipeline(cnn, dataset, workspace).run().run
+    folder = write_run(source, tmp_path, "source")
+    svm = replace(config, backbone="small_cnn", height=30, width=100, from_run=str(folder))
+    run = TrainingPipeline(svm, dataset, workspace).run().run
+    loaded = load_run(write_run(run, tmp_path, "svm"))
+    for key, value in source.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[key], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 128}, "--from {}: the network of this run takes images of 48x96, not 48x128"),
+        ({"classes": ("a", "b", "c")}, "--from {}: this run has other classes than the dataset: "),
+    ],
+)
+def test_run__other_classes_or_image_size_than_the_source_run(
+    changes: dict[str, Any],
+    message: str,
+    config: TrainConfig,
+    dataset: Dataset,
+    workspace: Workspace,
+    loaded_run: Run,
+    tmp_path: Path,
+) -> None:
+    preprocessing = Preprocessing(config.height, config.width)
+    folder = write_run(replace(loaded_run, preprocessing=preprocessing), tmp_path, "source")
+    config = replace(config, from_run=str(folder), width=changes.get("width", config.width))
+    dataset = replace(dataset, classes=changes.get("classes", dataset.classes))
+    with pytest.raises(UsageError, match=re.escape(message.format(folder))):
+        TrainingPipeline(config, dataset, workspace).run()
+
+
+def test_run__evaluates_float32_features(
+    config: TrainConfig, dataset: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "_find_16_bit_type", lambda _: torch.bfloat16)
+    monkeypatch.setattr(inference, "TOLERANCE", 1.0)
+    result = TrainingPipeline(config, dataset, workspace).run()
+    assert result.run.metrics["features"] == {
+        "train": "bfloat16", "valid": "float32", "test": "float32",
+    }  # fmt: skip
+    for name in ("valid", "test"):
+        pixels = np.stack(
+            [result.run.preprocessing.apply(decode(path)) for path in dataset.splits[name].paths]
+        )
+        with torch.inference_mode():
+            features = result.run.network(torch.from_numpy(pixels)).numpy()
+        expected = result.run.estimator.predict_proba(features)
+        np.testing.assert_allclose(result.probabilities[name], expected, rtol=0, atol=1e-5)
 
 
 def test_run__records_cross_validation_and_threshold(

@@ -1,16 +1,23 @@
 """Description of an exported file, as lines for a terminal and as a model card."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from boats_runtime.errors import ModelError
 from boats_runtime.model.file import read_model
 from boats_runtime.model.metadata import ModelMetadata
 
+SHOWN_DIGITS = 16
+"""Hexadecimal digits of a digest that are shown in a text."""
+
 
 def inspect_file(path: Path) -> ModelMetadata:
     """Read the metadata of a file and check the file against its own digest.
+
+    Returns:
+        The metadata without the folders of the machine that a file of an old version may contain.
 
     Raises:
         ModelError: If the file is missing, was not written by `boats-export`, or was changed.
@@ -19,19 +26,33 @@ def inspect_file(path: Path) -> ModelMetadata:
     file.verify_digest()
     try:
         list(describe_model(path, file.metadata))
+        return replace(file.metadata, provenance=remove_folders(file.metadata.provenance))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its provenance is malformed: export it again") from error
-    return file.metadata
+
+
+def remove_folders(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance with the base name of each path of the training machine."""
+    config, metrics = dict(provenance["config"]), dict(provenance["metrics"])
+    for key in ("data", "weights", "from_run"):
+        config[key] = base_name(config[key])
+    metrics["skipped"] = [base_name(path) for path in metrics.get("skipped", ())]
+    return {**provenance, "config": config, "metrics": metrics}
+
+
+def base_name(path: str) -> str:
+    """Return the last part of a path of any system."""
+    return PureWindowsPath(path).name or path  # takes both separators
 
 
 def describe_model(path: Path, metadata: ModelMetadata) -> Iterator[str]:
     """Yield the description of a file as lines of text."""
     provenance = metadata.provenance
-    config, proof = provenance["config"], provenance["proof"]
+    proof = provenance["proof"]
     size = metadata.preprocessing
     versions = provenance["export_versions"]
     yield f"{path}: {_describe_file(path, proof)}, unchanged since export"
-    yield f"  model     {config['model']} on {config['backbone']}, weights {config['weights']}"
+    yield f"  model     {_describe_network(provenance)}"
     yield (
         f"  input     {size.height}x{size.width} RGB uint8, {size.resampling}, "
         "EXIF orientation applied"
@@ -74,6 +95,8 @@ def list_proof(metadata: ModelMetadata) -> list[tuple[str, str]]:
         text = f"{after[key]:.3f}, float32 {before[key]:.3f}"
         if "without_refit" in proof:
             text += f", without refit {proof['without_refit'][key]:.3f}"
+        if "candidates" in proof:
+            text += "; chosen on the same images"
         rows.append((name, text))
     if proof["precision"] != "fp32":
         losses = [
@@ -82,6 +105,8 @@ def list_proof(metadata: ModelMetadata) -> list[tuple[str, str]]:
             if after["recall"][name] < recall
         ]
         rows.append(("lower recall", ", ".join(losses) or "in no class"))
+    if "fp16_arithmetic" in proof:
+        rows.append(("float16 arithmetic", _describe_fp16(proof, total)))
     return rows
 
 
@@ -93,7 +118,7 @@ def create_card(path: Path, metadata: ModelMetadata) -> str:
         metadata: Metadata of the file.
     """
     provenance = metadata.provenance
-    config, proof, metrics = provenance["config"], provenance["proof"], provenance["metrics"]
+    proof, metrics = provenance["proof"], provenance["metrics"]
     size = metadata.preprocessing
     splits = dict(metrics["splits"])
     if held_out := metrics.get("cross_validation_with_valid"):
@@ -106,8 +131,7 @@ def create_card(path: Path, metadata: ModelMetadata) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| model | {config['model']} on {config['backbone']}, "
-        f"weights {_escape(config['weights'])} |",
+        f"| model | {_escape(_describe_network(provenance))} |",
         f"| file | {_describe_file(path, proof)} |",
         f"| input | RGB image, EXIF orientation applied, resized to {size.height}x{size.width} "
         f"({size.resampling}) without keeping the aspect ratio |",
@@ -149,6 +173,27 @@ def create_card(path: Path, metadata: ModelMetadata) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _describe_network(provenance: Mapping[str, Any]) -> str:
+    config, digests = provenance["config"], provenance.get("inputs", {})
+    text = f"{config['model']} on {config['backbone']}"
+    for name, key in (("weights", "weights"), ("from the run", "from_run")):
+        if config[key]:
+            text += f", {name} {base_name(config[key])}"
+        if key in digests:
+            text += f" (SHA-256 {digests[key][:SHOWN_DIGITS]})"
+    return text
+
+
+def _describe_fp16(proof: Mapping[str, Any], total: int) -> str:
+    if proof["fp16_arithmetic"] != "cuda":
+        return "storage verified only: the CPU computes float16 in float32"
+    result = proof["on_cuda"]
+    return (
+        f"verified on CUDA: accuracy {result['accuracy']:.3f}, macro-F1 {result['macro_f1']:.3f}, "
+        f"same label as float32 {result['same_label_as_float32']} of {total}"
+    )
 
 
 def _describe_file(path: Path, proof: Mapping[str, Any]) -> str:

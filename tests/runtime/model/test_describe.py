@@ -1,11 +1,20 @@
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
 import pytest
 
 from boats_runtime.errors import ModelError
-from boats_runtime.model.describe import create_card, format_proof, inspect_file, list_proof
+from boats_runtime.model.describe import (
+    base_name,
+    create_card,
+    describe_model,
+    format_proof,
+    inspect_file,
+    list_proof,
+)
 from boats_runtime.model.digest import PLACEHOLDER, write_digest
 from boats_runtime.model.metadata import ModelMetadata
 
@@ -20,17 +29,22 @@ def replace_proof(metadata: ModelMetadata, **changes: object) -> ModelMetadata:
     return replace(metadata, provenance={**metadata.provenance, "proof": proof})
 
 
+def save_metadata(model: Path, metadata: ModelMetadata, path: Path) -> Path:
+    """Write a copy of a model with other metadata and return its path."""
+    changed = onnx.load(model)
+    onnx.helper.set_model_props(changed, metadata.to_properties())
+    path.write_bytes(write_digest(changed.SerializeToString()))
+    return path
+
+
 @pytest.mark.parametrize(
     "provenance", [{}, {"proof": None, "config": {}}, {"proof": [], "config": [1]}]
 )
 def test_inspect_file__valid_digest_but_malformed_provenance(
     metadata: ModelMetadata, tiny_model: Path, tmp_path: Path, provenance: dict[str, object]
 ) -> None:
-    model = onnx.load(tiny_model)
     template = replace(metadata, provenance=provenance, digest=PLACEHOLDER)
-    onnx.helper.set_model_props(model, template.to_properties())
-    path = tmp_path / "boats.onnx"
-    path.write_bytes(write_digest(model.SerializeToString()))
+    path = save_metadata(tiny_model, template, tmp_path / "boats.onnx")
     with pytest.raises(ModelError, match=r"boats\.onnx: its provenance is malformed: export it"):
         inspect_file(path)
 
@@ -58,6 +72,80 @@ def test_format_proof__int8_lists_the_losses(metadata: ModelMetadata) -> None:
         "  macro-F1               0.700, float32 0.800, without refit 0.700",
         "  lower recall           topa 0.50 to 0.25",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"fp16_arithmetic": "storage only"}, "storage verified only: .* in float32"),
+        (
+            {
+                "fp16_arithmetic": "cuda",
+                "on_cuda": {"accuracy": 0.9, "macro_f1": 0.8, "same_label_as_float32": 10},
+            },
+            "verified on CUDA: accuracy 0.900, macro-F1 0.800, same label as float32 10 of 11",
+        ),
+    ],
+    ids=["old file", "storage only", "cuda"],
+)
+def test_list_proof__fp16_arithmetic(
+    metadata: ModelMetadata, changes: dict[str, object], expected: str | None
+) -> None:
+    rows = dict(list_proof(replace_proof(metadata, precision="fp16", **changes)))
+    if expected is None:
+        assert "float16 arithmetic" not in rows
+    else:
+        assert re.fullmatch(expected, rows["float16 arithmetic"])
+
+
+@pytest.mark.parametrize(("changes", "stated"), [({}, False), ({"candidates": 2}, True)])
+def test_list_proof__int8_is_chosen_on_the_same_images(
+    metadata: ModelMetadata, changes: dict[str, object], stated: bool
+) -> None:
+    proof = metadata.provenance["proof"]
+    int8 = replace_proof(metadata, precision="int8", without_refit=proof["before"], **changes)
+    rows = dict(list_proof(int8))
+    for name in ("accuracy", "macro-F1"):
+        assert rows[name].endswith("; chosen on the same images") == stated
+
+
+OLD_PATHS = {
+    "data": "/home/someone/boats",
+    "weights": r"C:\Users\someone\weights.pth",
+    "from_run": "/home/someone/runs/first/",
+}
+"""Paths in a file of an old version."""
+
+
+def test_inspect_file__old_file_with_paths(
+    metadata: ModelMetadata, tiny_model: Path, tmp_path: Path
+) -> None:
+    provenance = metadata.provenance
+    old = replace(
+        metadata,
+        digest=PLACEHOLDER,
+        provenance={
+            **provenance,
+            "config": provenance["config"] | OLD_PATHS,
+            "metrics": provenance["metrics"] | {"skipped": ["/home/someone/boats/train/x.jpg"]},
+        },
+    )
+    path = save_metadata(tiny_model, old, tmp_path / "boats.onnx")
+    inspected = inspect_file(path)
+    config = inspected.provenance["config"]
+    assert {key: config[key] for key in OLD_PATHS} == {
+        "data": "boats", "weights": "weights.pth", "from_run": "first"
+    }  # fmt: skip
+    assert inspected.provenance["metrics"]["skipped"] == ["x.jpg"]
+    assert "someone" not in json.dumps(asdict(inspected))
+    assert "someone" not in "\n".join(describe_model(path, old))
+    assert "someone" not in create_card(path, old)
+
+
+@pytest.mark.parametrize("text", ["", "imagenet", "none", "data", "."])
+def test_base_name__not_a_path(text: str) -> None:
+    assert base_name(text) == text
 
 
 def test_create_card__escapes_names(metadata: ModelMetadata, tiny_model: Path) -> None:
