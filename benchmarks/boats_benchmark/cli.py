@@ -11,6 +11,7 @@ import typer
 
 from boats_runtime.cli.app import create_app, create_log, run_app
 from boats_runtime.errors import BoatsError, ModelError, OutputError, ProviderError, UsageError
+from boats_runtime.installation import install_command
 
 if TYPE_CHECKING:
     from boats_benchmark.runner import BenchmarkSettings, Combination, CombinationResult
@@ -210,7 +211,7 @@ def report(record: dict[str, Any], output: Path | None, as_json: bool) -> None:
     try:
         from boats_benchmark.plots import draw_plots
     except ImportError:
-        log("plots need Matplotlib: pip install 'boats[benchmark]'")
+        log(f"plots need Matplotlib: {install_command('benchmark')}")
     else:
         plots = draw_plots(results, output)
     write_json(output / "results.json", record)

@@ -2,9 +2,11 @@
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +17,15 @@ from PIL import Image
 from boats_runtime.cpu import cpu_flags, saturates
 from boats_runtime.errors import ImageError, ModelError, UsageError, first_line
 from boats_runtime.model.file import read_model
-from boats_runtime.prediction import Failure, ImageInput, ImageSource, Outcome, Prediction, Score
+from boats_runtime.prediction import (
+    Failure,
+    ImageInput,
+    ImageSource,
+    Outcome,
+    Prediction,
+    Score,
+    describe_type,
+)
 from boats_runtime.prefetch import prefetch_batches
 from boats_runtime.providers.session import Threads, open_session, warm_up
 
@@ -31,11 +41,14 @@ faster."""
 ACCELERATOR_BATCH_SIZE = 16
 """Batch size on other providers, which need large batches to be fully used."""
 
+_IMAGE_TYPES = (str, Path, bytes, bytearray, Image.Image, np.ndarray)
+
 
 class Classifier:
     """An exported model in an ONNX Runtime session on a verified provider.
 
-    Methods are thread-safe. Leaving the context manager frees the memory of the model.
+    Methods are thread-safe. Leaving the context manager frees the memory of the model. A pickled
+    classifier opens its file again when it is unpickled, which must be there then.
 
     Args:
         model: File written by `boats-export`.
@@ -75,6 +88,8 @@ class Classifier:
     ) -> None:
         path = Path(model)
         file = read_model(path)
+        # Absolute, because a process that unpickles it may have another working directory.
+        self._reopen = partial(type(self), path.absolute(), provider, threads=threads, spin=spin)
         self.metadata = file.metadata
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(open_session, file.content, provider, Threads(threads, spin))
@@ -93,6 +108,17 @@ class Classifier:
         default_batch = CPU_BATCH_SIZE if self.provider == "cpu" else ACCELERATOR_BATCH_SIZE
         self.batch = self._fixed_batch or default_batch
 
+    def __repr__(self) -> str:
+        model = str(self._reopen.args[0])
+        return f"{type(self).__name__}({model!r}, provider={self.provider!r})"
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        return self._reopen, ()
+
+    def __call__(self, image: ImageSource) -> Prediction:
+        """Classify one image, as `predict` does."""
+        return self.predict(image)
+
     def __enter__(self) -> Self:
         return self
 
@@ -106,6 +132,11 @@ class Classifier:
     def warm_up(self) -> None:
         """Run the model once on a black image, so that the first prediction is not slower."""
         warm_up(self._get_session())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's output."""
+        return self.metadata.labels
 
     @property
     def compatibility_warning(self) -> str:
@@ -135,11 +166,13 @@ class Classifier:
         """Classify one image.
 
         Args:
-            image: Path of a file, content of a file, image decoded by Pillow, or `(height, width,
-                3) uint8` RGB pixels of any size.
+            image: Path of a file, content of a file, image decoded by Pillow, or uint8 pixels of
+                any size: `(height, width)` gray, `(height, width, 3)` RGB or `(height, width, 4)`
+                RGBA.
 
         Raises:
             ImageError: If the image cannot be decoded.
+            TypeError: If it is something else.
         """
         (prediction,) = self.classify(self.prepare(image)[np.newaxis])
         return replace(prediction, name=_get_name(image))
@@ -162,29 +195,56 @@ class Classifier:
             ...     print(outcome if isinstance(outcome, Exception) else outcome.label)
             topa
             cannot be read: No such file or directory
+
+        Raises:
+            TypeError: If `images` is a single image, or one of them is no image.
         """
-        # While one batch runs, the next one fills.
-        for batch in prefetch_batches(self._decode, images, 2 * self.batch, self.batch):
-            pixels = [item[1] for item in batch if not isinstance(item, Failure)]
-            results = iter(self.classify(np.stack(pixels)) if pixels else ())
-            for item in batch:
-                yield item if isinstance(item, Failure) else replace(next(results), name=item[0])
+        is_batch = isinstance(images, np.ndarray) and images.ndim == 4
+        if isinstance(images, _IMAGE_TYPES) and not is_batch:
+            raise TypeError(
+                f"expected several images, got one {type(images).__name__}: use predict"
+            )
+        return self._predict_stream(iter(images))
+
+    def _predict_stream(
+        self, images: Iterator[ImageSource | ImageInput | Failure]
+    ) -> Iterator[Outcome]:
+        # While one batch runs, the next one fills. Closed at once if the caller stops.
+        stream = prefetch_batches(self._decode, images, 2 * self.batch, self.batch)
+        with closing(stream) as batches:
+            for batch in batches:
+                pixels = [item[1] for item in batch if not isinstance(item, Failure)]
+                results = iter(self.classify(np.stack(pixels)) if pixels else ())
+                for item in batch:
+                    if isinstance(item, Failure):
+                        yield item
+                    else:
+                        yield replace(next(results), name=item[0])
 
     def prepare(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return the network input `(height, width, 3) uint8` of an image.
 
         Raises:
             ImageError: If the image cannot be decoded.
+            TypeError: If it is something else than `predict` takes.
         """
         preprocessing = self.metadata.preprocessing
         if isinstance(image, Image.Image):
             return preprocessing.apply(image)
+        if isinstance(image, str | Path):
+            return preprocessing.read(Path(image))
+        if isinstance(image, bytes):
+            return preprocessing.read(image)
         if not isinstance(image, np.ndarray):
-            return preprocessing.read(Path(image) if isinstance(image, str) else image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise TypeError(describe_type(image))
+        channels = image.shape[2:]
+        if image.dtype != np.uint8 or channels not in ((), (3,), (4,)) or image.ndim < 2:
             raise ImageError(
-                f"expected pixels (height, width, 3) uint8, got {image.shape} {image.dtype}"
+                "expected pixels (height, width), (height, width, 3) or (height, width, 4) uint8, "
+                f"got {image.shape} {image.dtype}"
             )
+        if not image.size:
+            raise ImageError(f"expected pixels, got an empty array {image.shape}")
         return preprocessing.apply(Image.fromarray(image))
 
     def classify(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
@@ -199,13 +259,15 @@ class Classifier:
     ) -> list[Prediction]:
         """Return the outputs of `run` as predictions, classes by decreasing probability."""
         orders = np.argsort(-probabilities, axis=1, kind="stable")
-        names = self.metadata.labels
+        names = self.labels
+        threshold = self.metadata.threshold or 0.0
         predictions = []
         for row, order, label in zip(probabilities, orders, labels, strict=True):
             # The label output of the model comes first, also if two probabilities are equal.
             ranked = [int(label), *(int(index) for index in order if index != label)]
             top = tuple(Score(names[index], float(row[index])) for index in ranked)
-            predictions.append(Prediction(top, latency_ms))
+            unknown = top[0].score < threshold
+            predictions.append(Prediction(top, latency_ms, unknown=unknown))
         return predictions
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -220,6 +282,7 @@ class Classifier:
         Raises:
             UsageError: If the shape or type of the pixels is wrong, or the classifier is closed.
             ModelError: If the model fails or its outputs are invalid.
+            TypeError: If the pixels are no array.
         """
         probabilities, labels = self._run_session(pixels, OUTPUTS)
         count, classes = len(pixels), len(self.metadata.labels)
@@ -238,7 +301,9 @@ class Classifier:
         Raises:
             UsageError: If the file was exported without its features, or as in `run`.
             ModelError: If the model fails.
+            TypeError: As in `run`.
         """
+        _require_array(pixels)
         if not self._has_features:
             raise UsageError("the model has no features output: export it with --with-features")
         (features,) = self._run_session(pixels, (FEATURES,))
@@ -259,6 +324,7 @@ class Classifier:
     def _run_session(
         self, pixels: NDArray[np.uint8], outputs: tuple[str, ...]
     ) -> list[NDArray[Any]]:
+        _require_array(pixels)
         size = self.metadata.preprocessing
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (size.height, size.width, 3):
             raise UsageError(
@@ -309,6 +375,14 @@ class Classifier:
             raise ModelError(
                 f"expected outputs probabilities (N, {classes}) float32 and label (N,) int64"
             )
+
+
+def _require_array(pixels: object) -> None:
+    if not isinstance(pixels, np.ndarray):
+        raise TypeError(
+            "expected prepared pixels (N, height, width, 3) uint8, such as "
+            f"classifier.prepare(image)[None], got {type(pixels).__name__}"
+        )
 
 
 def _get_name(image: ImageSource) -> str:

@@ -1,7 +1,7 @@
 """Computation of results in threads before they are needed, in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -29,7 +29,7 @@ def prefetch(
 
 def prefetch_batches(
     function: Callable[[Item], Result], items: Iterable[Item], depth: int, max_batch: int
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result]]:
     """Yield lists of up to `max_batch` results that are ready. Never wait to fill a batch.
 
     An exception of the function or of the items is raised after the results of all earlier items.

@@ -71,15 +71,16 @@ def test_predict__source_types_are_equivalent(classifier: Classifier, image_path
 @pytest.mark.parametrize(
     "pixels",
     [
-        np.zeros((4, 6), np.uint8),
-        np.zeros((4, 6, 4), np.uint8),
+        np.zeros(6, np.uint8),
+        np.zeros((4, 6, 2), np.uint8),
+        np.zeros((1, 4, 6, 3), np.uint8),
         np.zeros((4, 6, 3)),
         np.zeros((0, 6, 3), np.uint8),
     ],
     ids=str,
 )
 def test_predict__invalid_pixels(toy: Classifier, pixels: np.ndarray) -> None:
-    with pytest.raises(ImageError, match=r"expected pixels \(height, width, 3\) uint8"):
+    with pytest.raises(ImageError, match="expected pixels"):
         toy.predict(pixels)
 
 

@@ -7,25 +7,39 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
+from boats_runtime.cli.command import create_common_options
 from boats_runtime.errors import BoatsError, OutputError, UsageError
+from boats_runtime.installation import install_command
+from boats_runtime.text import escape_text
 
 INTERRUPTED = 130
+
+ParserError: Any = typer.BadParameter.__base__
+"""Error in the arguments of a command; Typer does not export it."""
 
 Log = Callable[[str], None]
 """Function that prints one line about the progress of a command."""
 
 
-def create_log(command: str) -> Log:
-    """Return a function that prints a line to stderr after the name of the command."""
+def create_log(command: str, *, quiet: bool = False) -> Log:
+    """Return a function that prints a line to stderr after the name of the command, or nothing."""
 
     def log(line: str) -> None:
-        print(f"{command}: {line}", file=sys.stderr)  # noqa: T201
+        if quiet:
+            return
+        print(f"{command}: {escape_text(line)}", file=sys.stderr)  # noqa: T201
 
     return log
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines to stdout, with escapes in place of control characters."""
+    for line in lines:
+        typer.echo(escape_text(line))
 
 
 def create_app(command: str) -> typer.Typer:
@@ -55,22 +69,29 @@ def run_app(app: typer.Typer, command: str) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name=command)
+        main = typer.main.get_command(app)
+        main.params += create_common_options()
+        code = main(prog_name=command, standalone_mode=False)
     except BoatsError as error:
         _fail(command, str(error), error.exit_code)
+    except ParserError as error:
+        error.message = escape_text(error.message)
+        error.show()
+        sys.exit(error.exit_code)
     except SystemExit as stop:
-        # Typer turns a closed pipe and an interrupt into SystemExit.
+        # Typer turns a closed pipe into SystemExit.
         if isinstance(stop.__context__, BrokenPipeError):
             sys.exit(0)
-        if stop.code == INTERRUPTED:
-            _fail(command, "interrupted", INTERRUPTED)
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(command, f"{where}{error.strerror or error}", OutputError.exit_code)
     except KeyboardInterrupt:
         _fail(command, "interrupted", INTERRUPTED)
-    sys.exit(0)
+    # Typer turns an interrupt into this exit code.
+    if code == INTERRUPTED:
+        _fail(command, "interrupted", INTERRUPTED)
+    sys.exit(code)
 
 
 def set_passive_openmp() -> None:
@@ -90,7 +111,7 @@ def require_extra(command: str, extra: str, modules: Sequence[str]) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"{command} needs {', '.join(missing)}, not installed: pip install 'boats[{extra}]'"
+            f"{command} needs {', '.join(missing)}, not installed: {install_command(extra)}"
         )
 
 

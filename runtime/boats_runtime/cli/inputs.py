@@ -2,6 +2,8 @@
 
 import glob
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from boats_runtime.preprocessing import SUFFIXES
 
 MAX_BYTES = 1 << 28
 """Maximum size of an image on standard input, in bytes."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def find_inputs(arguments: Iterable[str]) -> Iterator[ImageInput | Failure]:
@@ -38,13 +42,23 @@ def find_inputs(arguments: Iterable[str]) -> Iterator[ImageInput | Failure]:
             yield from _expand(argument)
 
 
+def names_one_image(argument: str) -> bool:
+    """Return whether a command-line argument is one image: no folder, pattern or list."""
+    if argument.startswith("@") or os.path.isdir(argument):  # noqa: PTH112
+        return False
+    return not glob.has_magic(argument) or os.path.lexists(argument)
+
+
 def find_images(folder: Path) -> Iterator[Path]:
     """Yield the images in a folder and its subfolders by name; skip unreadable folders."""
     return (entry for entry in _walk(folder) if isinstance(entry, Path))
 
 
 def _read_stdin() -> ImageInput | Failure:
-    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    try:
+        content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        return Failure(f"cannot be read: {error.strerror}", "-")
     if len(content) > MAX_BYTES:
         return Failure(f"more than {MAX_BYTES >> 20} MiB on standard input", "-")
     return ImageInput("-", content)
@@ -63,7 +77,9 @@ def _expand(name: str) -> Iterator[ImageInput | Failure]:
     path = Path(name)
     if not name:  # an unset variable; Path("") is the current folder
         yield Failure("empty name", name)
-    elif path.is_dir():
+    elif _URL.match(name) and not os.path.lexists(name):
+        yield Failure(f"URLs are not fetched: curl -L {shlex.quote(name)} | boats-predict -", name)
+    elif os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises an error if the name is too long
         yield from _expand_folder(path)
     elif glob.has_magic(name) and not os.path.lexists(path):
         yield from _expand_pattern(name)

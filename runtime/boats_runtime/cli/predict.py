@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from boats_runtime.cli.app import create_app, create_log, run_app
+from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
 from boats_runtime.progress import track
 
@@ -20,11 +21,22 @@ COMMAND = "boats-predict"
 DEFAULT_MODEL = Path("boats.onnx")
 JOURNAL = ".boats-watch.jsonl"
 
+MODEL_GROUP = "Model"
+OUTPUT_GROUP = "Output"
+WATCH_GROUP = "Folder that a camera fills"
+
+EXAMPLES = """
+boats-predict image.jpg --top 3
+boats-predict 'images/*.jpg' --csv > results.csv
+boats-predict images/ --output results.jsonl --resume
+boats-predict --watch landing/ >> results.jsonl
+curl -L https://example.com/image.jpg | boats-predict -
+"""
+
 app = create_app(COMMAND)
-log = create_log(COMMAND)
 
 
-@app.command()
+@app.command(cls=Command, epilog=EXAMPLES)
 def predict(
     images: Annotated[
         list[str] | None,
@@ -36,13 +48,22 @@ def predict(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Exported model.", envvar="BOATS_MODEL", show_default="./boats.onnx"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Exported model.",
+            envvar="BOATS_MODEL",
+            show_default="./boats.onnx",
+            rich_help_panel=MODEL_GROUP,
+        ),
     ] = None,
     provider: Annotated[
         str,
-        typer.Option(help="auto, cpu, cuda, tensorrt, ...; only auto selects another provider."),
+        typer.Option(
+            help="auto, cpu, cuda, tensorrt, ...; only auto selects another provider.",
+            rich_help_panel=MODEL_GROUP,
+        ),
     ] = "auto",
-    top: Annotated[int, typer.Option(min=1, help="Number of classes to show.")] = 1,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -50,26 +71,59 @@ def predict(
             max=1,
             help="Images with a lower score are reported as unknown.",
             show_default="from the model",
+            rich_help_panel=MODEL_GROUP,
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object per line.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    top: Annotated[
+        int,
+        typer.Option(min=1, help="Number of classes to show.", rich_help_panel=OUTPUT_GROUP),
+    ] = 1,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object.", rich_help_panel=OUTPUT_GROUP),
+    ] = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl", help="Print one JSON object per line.", rich_help_panel=OUTPUT_GROUP
+        ),
+    ] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=OUTPUT_GROUP)
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write one JSON object per line to this file.")
+        Path | None,
+        typer.Option(
+            help="Write one JSON object per line to this file.", rich_help_panel=OUTPUT_GROUP
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue --output: skip the images that it lists.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue --output: skip the images that it lists, but retry those that failed.",
+            rich_help_panel=OUTPUT_GROUP,
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print results and errors only.", rich_help_panel=OUTPUT_GROUP
+        ),
     ] = False,
     watch: Annotated[
         Path | None,
-        typer.Option(help="Classify new images in this folder; print one JSON object per line."),
+        typer.Option(
+            help="Classify new images in this folder; print one JSON object per line.",
+            rich_help_panel=WATCH_GROUP,
+        ),
     ] = None,
     journal: Annotated[
         Path | None,
         typer.Option(
             help="File in which --watch records the classified images.",
             show_default="DIR/.boats-watch.jsonl",
+            rich_help_panel=WATCH_GROUP,
         ),
     ] = None,
 ) -> None:
@@ -77,20 +131,21 @@ def predict(
     images = images or []
     options = {"--json": json, "--jsonl": jsonl, "--csv": csv, "--output": output}
     formats = [name for name, value in options.items() if value]
-    _check_usage(images, formats, resume, watch, journal)
+    _check_usage(images, formats, output, resume, watch, journal)
     if model is None and not DEFAULT_MODEL.is_file():
         raise UsageError(
             f"no {DEFAULT_MODEL} in {Path.cwd()}: give --model FILE or set BOATS_MODEL, "
             "or create one with boats-train and boats-export --format onnx"
         )
-    is_single = len(images) == 1 and not Path(images[0]).is_dir() and images[0][0] != "@"
     gc.disable()  # imports create many objects but no garbage
     from boats_runtime.classifier import Classifier
     from boats_runtime.cli import results
-    from boats_runtime.cli.inputs import find_inputs
+    from boats_runtime.cli.inputs import find_inputs, names_one_image
 
+    log = create_log(COMMAND, quiet=quiet)
     # Spinning threads take CPU time from decoding and from other programs.
-    classifier = Classifier(model or DEFAULT_MODEL, provider, spin=is_single)
+    spin = len(images) == 1 and names_one_image(images[0])
+    classifier = Classifier(model or DEFAULT_MODEL, provider, spin=spin)
     gc.freeze()
     gc.enable()
     if provider == "auto":
@@ -99,6 +154,7 @@ def predict(
         log(classifier.compatibility_warning)
     if threshold is None:
         threshold = classifier.metadata.threshold or 0.0
+    top = min(top, len(classifier.labels))
     context = results.ResultContext(classifier.provider, classifier.metadata.digest, threshold, top)
     if watch is not None:
         from boats_runtime.cli.watch import FolderWatcher, Journal, classify_new_images
@@ -109,20 +165,22 @@ def predict(
         classify_new_images(classifier, watcher, results.JsonlWriter(sys.stdout, context))
     inputs = find_inputs(images)
     if output is not None:
-        from boats_runtime.cli.results_file import open_results
+        from boats_runtime.cli.results_file import ResultsFile
 
-        with open_results(output, resume=resume) as (stream, completed):
-            remaining = (item for item in inputs if item.name not in completed)
-            outcomes = track(classifier.predict_many(remaining), "images")
-            total, failed = _write_all(outcomes, results.JsonlWriter(stream, context))
-        skipped = f", {len(completed)} skipped" if completed else ""
-        log(f"{output}: {total} images{skipped}")
+        with ResultsFile(output, context, resume=resume) as file:
+            outcomes = classifier.predict_many(file.select_remaining(inputs))
+            for outcome in outcomes if quiet else track(outcomes, "images"):
+                file.write(outcome)
+            file.finish(images)
+        skipped = f", {file.skipped} skipped" if file.skipped else ""
+        log(f"{output}: {file.written} images{skipped}")
+        total, failed = file.total, file.failed
     else:
         writer: ResultWriter = results.TableWriter(sys.stdout, context, max(map(len, images)))
         if formats:
             writer = results.WRITERS[formats[0]](sys.stdout, context)
         outcomes = classifier.predict_many(inputs)
-        if not sys.stdout.isatty():
+        if not (quiet or sys.stdout.isatty()):
             outcomes = track(outcomes, "images")
         total, failed = _write_all(outcomes, writer)
     if failed:
@@ -130,7 +188,12 @@ def predict(
 
 
 def _check_usage(
-    images: list[str], formats: list[str], resume: bool, watch: Path | None, journal: Path | None
+    images: list[str],
+    formats: list[str],
+    output: Path | None,
+    resume: bool,
+    watch: Path | None,
+    journal: Path | None,
 ) -> None:
     if journal is not None and watch is None:
         raise UsageError("--journal requires --watch DIR")
@@ -138,8 +201,13 @@ def _check_usage(
         raise UsageError("give either images (IMAGE...) or a folder to watch (--watch DIR)")
     if len(formats) > 1:
         raise UsageError(f"{' and '.join(formats)} exclude each other: choose one")
-    if resume and "--output" not in formats:
+    if resume and output is None:
         raise UsageError("--resume requires --output FILE")
+    if output is not None and output.suffix.lower() == ".csv":
+        raise UsageError(
+            f"--output {output}: the file has JSON lines, name it {output.with_suffix('.jsonl')}; "
+            f"for CSV use --csv > {output}"
+        )
     if watch is not None and formats not in ([], ["--jsonl"]):
         raise UsageError(f"--watch prints JSON lines and excludes {formats[0]}")
     if watch is not None and not watch.is_dir():

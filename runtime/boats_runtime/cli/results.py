@@ -51,6 +51,7 @@ class ResultContext:
             "latency_ms": outcome.latency_ms,
             "provider": self.provider,
             "model": self.model,
+            "threshold": self.threshold,
         }
 
 
@@ -121,16 +122,22 @@ class JsonWriter(ResultWriter):
 
 
 class CsvWriter(ResultWriter):
-    """CSV with a header."""
+    """CSV with a header; further classes have the columns `label_2`, `score_2`, `label_3`, ..."""
 
     def __init__(self, stream: TextIO, context: ResultContext) -> None:
         super().__init__(stream, context)
-        self._csv = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
+        columns = list(CSV_COLUMNS)
+        for rank in range(2, context.top + 1):
+            columns += [f"label_{rank}", f"score_{rank}"]
+        self._csv = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
         self._csv.writeheader()
 
     def write(self, outcome: Outcome) -> None:
         """Write a row."""
-        self._csv.writerow(self._context.to_json(outcome))
+        row = self._context.to_json(outcome)
+        for rank, score in enumerate(row.get("top", ()), 1):
+            row |= {f"label_{rank}": score["label"], f"score_{rank}": score["score"]}
+        self._csv.writerow(row)
         self._stream.flush()
 
 

@@ -11,6 +11,8 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
+from boats_runtime.installation import install_command
+
 CUFFT_OF_CUDA = {12: 11, 13: 12}
 """Major versions of cuFFT by that of CUDA:
 https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/."""
@@ -72,7 +74,7 @@ def describe_missing(runtime: Any) -> str:
     fix = (
         "install NVIDIA's driver"
         if missing == ["libcuda.so.1"]
-        else "pip install 'boats[gpu]' brings all but the driver (libcuda)"
+        else f"{install_command('gpu')} brings all but the driver (libcuda)"
     )
     return (
         f"onnxruntime {runtime.__version__} expects CUDA {get_cuda_version(runtime)} and cuDNN 9; "

@@ -17,6 +17,7 @@ import numpy as np
 
 from boats_runtime.cpu import granted_cpus
 from boats_runtime.errors import ModelError, ProviderError, UsageError, first_line
+from boats_runtime.installation import install_command
 from boats_runtime.providers.cuda_libraries import describe_missing, preload
 from boats_runtime.providers.wheels import PLUGINS, find_plugin_devices, import_onnxruntime
 
@@ -29,7 +30,8 @@ class Provider:
 
     Attributes:
         full_name: Name in ONNX Runtime.
-        install: Instructions to install it.
+        install: Instructions to install it; `{cpu}` and `{gpu}` stand for the commands that install
+            these extras.
         automatic: Whether `auto` tries it. Excluded are providers that are slow to start or have a
             lower precision.
         settings: Options of the provider.
@@ -44,7 +46,7 @@ class Provider:
     secondary: tuple[str, ...] = ()
 
 
-_GPU_WHEEL = "pip uninstall -y onnxruntime, then pip install 'boats[gpu]'"
+_GPU_WHEEL = "pip uninstall -y onnxruntime, then {gpu}"
 
 PROVIDERS = {
     # TF32 rounds products to 10 bits and so changes the scores (microsoft/onnxruntime#19288).
@@ -62,7 +64,7 @@ PROVIDERS = {
         "on Windows, pip uninstall -y onnxruntime, then pip install onnxruntime-directml",
         True,
     ),
-    "coreml": Provider("CoreMLExecutionProvider", "on macOS, pip install 'boats[cpu]' has it"),
+    "coreml": Provider("CoreMLExecutionProvider", "on macOS, {cpu} has it"),
     "migraphx": Provider(
         "MIGraphXExecutionProvider",
         "pip uninstall -y onnxruntime, then pip install onnxruntime-migraphx",
@@ -71,7 +73,7 @@ PROVIDERS = {
     "qnn": Provider(
         "QNNExecutionProvider", "pip uninstall -y onnxruntime, then pip install onnxruntime-qnn"
     ),
-    "cpu": Provider(CPU, "pip uninstall -y onnxruntime-gpu, then pip install 'boats[cpu]'", True),
+    "cpu": Provider(CPU, "pip uninstall -y onnxruntime-gpu, then {cpu}", True),
 }
 """Providers by their names on the command line, in the order of `auto`."""
 
@@ -206,6 +208,8 @@ def _create_options(runtime: Any, threads: Threads) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # errors are raised; the log would only repeat them
     options.intra_op_num_threads = threads.count or granted_cpus()
+    # The checks of the file read no other format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin)))
     return options
 
@@ -228,10 +232,8 @@ def _describe_absence(name: str, available: list[str]) -> str:
     if importlib.util.find_spec(PLUGINS.get(provider.full_name, "no_plugin")) is not None:
         return f"provider {name}: its plugin finds no device that it can use"
     names = [short for short, other in PROVIDERS.items() if other.full_name in available]
-    return (
-        f"provider {name} is not in this ONNX Runtime, which has {', '.join(names)}: "
-        f"{provider.install}"
-    )
+    install = provider.install.format(cpu=install_command("cpu"), gpu=install_command("gpu"))
+    return f"provider {name} is not in this ONNX Runtime, which has {', '.join(names)}: {install}"
 
 
 def _diagnose(runtime: Any, model: bytes, name: str, error: Exception) -> str:

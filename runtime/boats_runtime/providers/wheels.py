@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from boats_runtime.errors import ProviderError, first_line
+from boats_runtime.installation import install_command
 
 WHEELS = (
     "onnxruntime",
@@ -28,8 +29,6 @@ PLUGINS = {
     "NvTensorRTRTXExecutionProvider": "onnxruntime_ep_nv_tensorrt_rtx",
 }
 """Modules of the providers that are installed separately and registered with any wheel."""
-
-REINSTALL = "pip install 'boats[cpu]' or 'boats[gpu]'"
 
 
 def find_wheels() -> dict[str, str]:
@@ -60,12 +59,10 @@ def import_onnxruntime() -> Any:
     if len(installed) > 1:
         raise ProviderError(
             f"{' and '.join(installed)} are both installed and overwrite each other: "
-            f"pip uninstall -y {' '.join(installed)}, then {REINSTALL}"
+            f"pip uninstall -y {' '.join(installed)}, then {_describe_install()}"
         )
     if not installed and importlib.util.find_spec("onnxruntime") is None:
-        raise ProviderError(
-            "ONNX Runtime is not installed: pip install 'boats[cpu]', or 'boats[gpu]' for CUDA"
-        )
+        raise ProviderError(f"ONNX Runtime is not installed: {_describe_install()}")
     try:
         import onnxruntime  # noqa: PLC0415
 
@@ -73,7 +70,7 @@ def import_onnxruntime() -> Any:
     except (ImportError, AttributeError) as error:
         raise ProviderError(
             f"ONNX Runtime is installed but broken ({error}): "
-            f"pip uninstall -y {' '.join(WHEELS[:2])}, then {REINSTALL}"
+            f"pip uninstall -y {' '.join(WHEELS[:2])}, then {_describe_install()}"
         ) from error
     # Errors are raised and reported once; the log would only repeat them.
     onnxruntime.set_default_logger_severity(4)
@@ -104,6 +101,10 @@ def find_plugin_devices(runtime: Any, full_name: str) -> list[Any]:
         if "already" not in message:
             raise ProviderError(f"{name} cannot be loaded: {message}") from error
     return _list_devices(runtime, full_name)
+
+
+def _describe_install() -> str:
+    return f"{install_command('cpu')}, or for CUDA {install_command('gpu')}"
 
 
 def _list_devices(runtime: Any, full_name: str) -> list[Any]:

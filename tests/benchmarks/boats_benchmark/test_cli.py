@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from boats_benchmark.report import format_page, format_table
+from boats_runtime.installation import install_command
 from support.process import CommandResult, run_command, run_module
 
 Benchmark = Callable[..., CommandResult]
@@ -75,7 +76,7 @@ def test_benchmark__output_without_matplotlib(
     variables = {"PYTHONPATH": str(tmp_path)}
     result = benchmark(tiny_model, "--output", "out", *QUICK, env=variables)
     assert result.returncode == 0, result.stderr
-    assert "plots need Matplotlib: pip install 'boats[benchmark]'" in result.stderr
+    assert f"plots need Matplotlib: {install_command('benchmark')}" in result.stderr
     assert (tmp_path / "out" / "results.md").is_file()
 
 

@@ -8,6 +8,7 @@ import typer
 
 from boats_runtime import errors
 from boats_runtime.cli.app import create_app, require_extra, run_app
+from boats_runtime.installation import install_command
 from support.process import module_command
 
 EXIT_CODES = {
@@ -189,5 +190,5 @@ def test_require_extra__missing_modules() -> None:
     with pytest.raises(errors.UsageError) as caught:
         require_extra("boats-test", "train", ["json", "no_such_a", "no_such_b"])
     assert str(caught.value) == (
-        "boats-test needs no_such_a, no_such_b, not installed: pip install 'boats[train]'"
+        f"boats-test needs no_such_a, no_such_b, not installed: {install_command('train')}"
     )

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,7 @@ OBJECTS = [
         HEAD
         | {"path": path, "status": "ok", "label": "topa", "score": score, "unknown": unknown}
         | {"top": [{"label": "topa", "score": score}, TOP], "latency_ms": latency_ms}
-        | {"provider": "cpu", "model": "digest"}
+        | {"provider": "cpu", "model": "digest", "threshold": 0.5}
         for path, score, unknown, latency_ms in (
             ('a, "b".jpg', 0.75, False, 1.5),
             ("unknown.jpg", 0.25, True, 2.0),
@@ -68,9 +69,20 @@ def test_json_writer__writes_one_object(count: int) -> None:
 
 def test_csv_writer__quotes_names() -> None:
     lines = write(CsvWriter).splitlines()
-    assert lines[0] == "path,status,label,score,unknown,latency_ms,provider,model,error"
-    assert lines[1] == '"a, ""b"".jpg",ok,topa,0.75,False,1.5,cpu,digest,'
+    assert lines[1].startswith('"a, ""b"".jpg",ok,topa,0.75,False,1.5,cpu,digest,')
     rows = list(csv.DictReader(lines))
     assert [row["path"] for row in rows] == [value["path"] for value in OBJECTS]
     assert rows[2]["error"] == "cannot be read: Is a directory"
     assert write(CsvWriter, outcomes=()) == lines[0] + "\n"
+
+
+def test_csv_writer__columns_of_further_classes() -> None:
+    lines = write(CsvWriter).splitlines()
+    columns = "path,status,label,score,unknown,latency_ms,provider,model,error"
+    assert lines[0] == f"{columns},label_2,score_2"
+    rows = list(csv.DictReader(lines))
+    further = [(row["label_2"], row["score_2"]) for row in rows]
+    assert further == [("gòndola", "0.125"), ("gòndola", "0.125"), ("", "")]
+    stream = io.StringIO()
+    CsvWriter(stream, replace(CONTEXT, top=1))
+    assert stream.getvalue() == f"{columns}\n"

@@ -11,6 +11,7 @@ import pytest
 
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ModelError, ProviderError, UsageError
+from boats_runtime.installation import install_command
 from boats_runtime.providers import session as session_module
 from boats_runtime.providers.session import PROVIDERS, Threads, list_providers, open_session
 from boats_runtime.providers.wheels import PLUGINS
@@ -52,7 +53,7 @@ def test_open_session__cuda_is_not_in_this_wheel(tiny_model: Path) -> None:
     with pytest.raises(ProviderError) as caught:
         open_session(tiny_model.read_bytes(), "cuda")
     assert "provider cuda is not in this ONNX Runtime, which has cpu" in str(caught.value)
-    line = "pip uninstall -y onnxruntime, then pip install 'boats[gpu]'"
+    line = f"pip uninstall -y onnxruntime, then {install_command('gpu')}"
     assert str(caught.value).endswith(line)
 
 

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 import boats_runtime
+from boats_runtime.installation import install_command
 from boats_runtime.providers.wheels import import_onnxruntime
 from support.process import module_command
 
@@ -51,8 +52,8 @@ def test_import_onnxruntime__one_wheel() -> None:
 def test_import_onnxruntime__no_wheel(packages: Path) -> None:
     message = run_import(packages)
     assert message.startswith("ProviderError: ONNX Runtime is not installed")
-    assert "pip install 'boats[cpu]'" in message
-    assert "'boats[gpu]'" in message
+    assert install_command("cpu") in message
+    assert install_command("gpu") in message
 
 
 def test_import_onnxruntime__package_without_metadata(packages: Path) -> None:
@@ -67,7 +68,7 @@ def test_import_onnxruntime__two_wheels(packages: Path) -> None:
     message = run_import(packages)
     assert message.startswith("ProviderError: onnxruntime and onnxruntime-gpu are both installed")
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in message
-    assert "pip install 'boats[cpu]'" in message
+    assert install_command("cpu") in message
 
 
 @pytest.mark.parametrize("remains", ["no folder", "empty folder", "half a package"])
@@ -80,4 +81,4 @@ def test_import_onnxruntime__one_of_two_wheels_removed(packages: Path, remains: 
     message = run_import(packages)
     assert message.startswith("ProviderError: ONNX Runtime is installed but broken")
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in message
-    assert "pip install 'boats[cpu]'" in message
+    assert install_command("cpu") in message
