@@ -75,11 +75,11 @@ def test_refit_run__svm_on_other_features(
     gamma = compute_gamma(SHIFTED, candidate)
     svc = refitted.estimator.pipeline[-1]
     assert (svc.gamma, svc.C, svc.class_weight) == (gamma, 3.0, weight)
-    expected, selection = fit_candidate(SHIFTED, TARGETS, folds, candidate)
+    expected, point = fit_candidate(SHIFTED, TARGETS, folds, candidate)
     probabilities = refitted.estimator.predict_proba(FEATURES)
     np.testing.assert_array_equal(probabilities, expected.predict_proba(FEATURES))
     assert np.abs(probabilities - before).max() > 1e-3
-    assert refitted.metrics == run.metrics | {"operating_point": selection.to_json()}
+    assert refitted.metrics == run.metrics | {"operating_point": point.to_json()}
     assert refitted.metrics != run.metrics
     np.testing.assert_array_equal(estimator.predict_proba(FEATURES), before)
 

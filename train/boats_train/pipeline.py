@@ -87,12 +87,16 @@ class _FittedClassifier:
 
 @dataclass(frozen=True)
 class _SplitFeatures:
-    """Decoded images of a split with the SHA-256 digests of their files."""
+    """Decoded images of a split with the SHA-256 digests of their files.
+
+    `arithmetic` is the name of the inference backend.
+    """
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
     paths: tuple[Path, ...]
     digests: tuple[bytes, ...]
+    arithmetic: str
 
 
 class TrainingPipeline:
@@ -140,10 +144,7 @@ class TrainingPipeline:
         torch.manual_seed(config.seed)  # for random weights
         if config.from_run:
             source = load_run(Path(config.from_run))
-            if source.preprocessing != self._preprocessing or source.classes != self._classes:
-                raise UsageError(
-                    f"--from {config.from_run}: the image size or the classes of this run differ"
-                )
+            self._check_source(source)
             return source.network.to(device)
         if config.model == "cnn":
             small_cnn = SmallCNN(config.height, config.width)
@@ -154,6 +155,23 @@ class TrainingPipeline:
         network = FeatureNetwork(backbone, self._preprocessing)
         check_network(network, config.backbone, self._preprocessing)
         return network.to(device)
+
+    def _check_source(self, source: Run) -> None:
+        """Check that the network of another run fits the dataset and the configuration."""
+        given, expected = source.preprocessing, self._preprocessing
+        if (given.height, given.width) != (expected.height, expected.width):
+            raise UsageError(
+                f"--from {self._config.from_run}: the network of this run takes images of "
+                f"{given.height}x{given.width}, not {expected.height}x{expected.width}"
+            )
+        if given != expected:
+            raise UsageError(f"--from {self._config.from_run}: this run has another preprocessing")
+        if source.classes != self._classes:
+            names = sorted(set(source.classes) ^ set(self._classes)) or source.classes
+            raise UsageError(
+                f"--from {self._config.from_run}: this run has other classes than the dataset: "
+                f"{', '.join(names)}"
+            )
 
     def _train_network(self, network: FeatureNetwork) -> _FittedClassifier | None:
         """Train the network and its last layer; return None if the network is frozen."""
@@ -192,15 +210,24 @@ class TrainingPipeline:
     def _extract_features(self, network: FeatureNetwork) -> dict[str, _SplitFeatures]:
         config, workspace = self._config, self._workspace
         self._skipped = []
-        backend = self._choose_backend(network)
+        chosen = self._choose_backend(network)
+        # The other splits are measured, and the network that is exported is in float32.
+        float32 = chosen if chosen.name == "float32" else float32_backend(network)
+        note = "" if float32 is chosen else "; the other splits in float32"
         workspace.log(
             f"features: {config.backbone} on {network.mean.device}, "
-            f"{config.height}x{config.width}, {backend.name}: {backend.reason}"
+            f"{config.height}x{config.width}, {chosen.name}: {chosen.reason}{note}"
         )
-        key = network_key(network, self._preprocessing, backend.name)
-        cache = FeatureCache(workspace.cache, key)
+        caches = {
+            backend.name: FeatureCache(
+                workspace.cache, network_key(network, self._preprocessing, backend.name)
+            )
+            for backend in (chosen, float32)
+        }
         extracted = {}
         for name, split in self._dataset.splits.items():
+            backend = chosen if name == "train" else float32
+            cache = caches[backend.name]
             features = extract_features(backend, self._preprocessing, split.paths, cache, name)
             if features.cached:
                 workspace.log(
@@ -212,7 +239,9 @@ class TrainingPipeline:
             targets = split.targets[features.indices]
             self._check_readable(name, targets)
             paths = tuple(split.paths[index] for index in features.indices)
-            extracted[name] = _SplitFeatures(features.values, targets, paths, features.digests)
+            extracted[name] = _SplitFeatures(
+                features.values, targets, paths, features.digests, backend.name
+            )
         return extracted
 
     def _choose_backend(self, network: FeatureNetwork) -> InferenceBackend:
@@ -248,7 +277,9 @@ class TrainingPipeline:
             train.features, train.targets, train.paths, tune=config.tune, groups=groups, seed=seed
         )
         candidate = svm.scores[0].candidate
-        with_valid = cross_validate(features, targets, paths, candidate, groups=groups, seed=seed)
+        with_valid = cross_validate(
+            features, targets, paths, candidate, splits=("train", "valid"), groups=groups, seed=seed
+        )
         details = svm.to_json() | {"cross_validation_with_valid": with_valid}
         return _FittedClassifier(svm.estimator, details, [])
 
@@ -271,6 +302,7 @@ class TrainingPipeline:
                 name: digest_images(split.digests, split.targets, self._classes)
                 for name, split in splits.items()
             },
+            "features": {name: split.arithmetic for name, split in splits.items()},
             "inputs": digest_inputs(self._config),
             "seconds": dict(zip(("network", "features", "classifier"), seconds, strict=True)),
             "skipped": [str(path) for path, _ in self._skipped],

@@ -72,7 +72,7 @@ def draw_reliability(
 
 
 def draw_coverage(selection: dict[str, Any]) -> Figure:
-    """Draw coverage and selective accuracy by threshold, from `ThresholdSelection.to_json`."""
+    """Draw coverage and selective accuracy by threshold, from `OperatingPoint.to_json`."""
     thresholds, coverages, accuracies = zip(
         *(point for point in selection["curve"] if point[2] is not None), strict=True
     )
@@ -80,8 +80,10 @@ def draw_coverage(selection: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     axes.plot(thresholds, accuracies, color=BLUE, label="selective accuracy")
     axes.plot(thresholds, coverages, color=ORANGE, label="coverage")
-    axes.axvline(selection["threshold"], color=GRAY, linestyle="--", label="selected threshold")
-    axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02), title="held-out training images")
+    if selection["threshold"] > 0:
+        axes.axvline(selection["threshold"], color=GRAY, linestyle="--", label="selected threshold")
+    axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"{selection['photos']} training images, each while held out")
     axes.legend(loc="lower left")
     return figure
 

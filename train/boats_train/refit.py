@@ -47,8 +47,8 @@ def refit_run(
     if isinstance(run.estimator, CalibratedSVC):
         folds = make_folds(paths, targets, config.groups or None, config.seed)
         candidate = Candidate.from_json(run.metrics["cross_validation"]["chosen"])
-        svm, selection = fit_candidate(features, targets, folds, candidate)
-        metrics = {**run.metrics, "operating_point": selection.to_json()}
+        svm, point = fit_candidate(features, targets, folds, candidate)
+        metrics = {**run.metrics, "operating_point": point.to_json()}
         return replace(run, estimator=svm, metrics=metrics)
     layer = _to_linear_layer(run.estimator)
     dataset = ArrayDataset(features, targets)

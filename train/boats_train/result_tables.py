@@ -16,25 +16,45 @@ def format_result(result: TrainingResult) -> str:
         for name, split in result.metrics.items()
     )
     if "cross_validation" in result.run.metrics:
-        lines += ["", *_format_cross_validation(result.run.metrics)]
+        lines += ["", *format_cross_validation(result.run.metrics)]
     last = list(result.metrics)[-1]
     return "\n".join([*lines, "", f"{last} by class", *format_class_table(result.metrics[last])])
 
 
-def _format_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
-    scores, selection = metrics["cross_validation_with_valid"], metrics["operating_point"]
-    candidate = metrics["cross_validation"]["chosen"]
+def format_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the cross-validation, the hyperparameters and the threshold as lines of text."""
+    search, scores = metrics["cross_validation"], metrics["cross_validation_with_valid"]
+    candidate = search["chosen"]
     accuracy = _format_interval(scores["accuracy"], scores["accuracy_interval"])
     macro_f1 = _format_interval(scores["macro_f1"], scores["macro_f1_interval"])
     return [
-        f"cross-validation, {scores['kind']} ({', '.join(scores['folds'])}): "
-        f"mean accuracy {scores['mean_accuracy']:.3f}",
-        f"  all held-out images: accuracy {accuracy}, macro-F1 {macro_f1}",
-        f"  hyperparameters: scaler {candidate['scaling']}, C {candidate['cost']:g}, "
-        f"gamma {candidate['gamma_factor']:g} x scale, class weights {candidate['class_weight']}",
-        f"  threshold {selection['threshold']:.2f}: coverage {selection['coverage']:.1%}, "
-        f"selective accuracy {selection['accuracy']:.1%} on held-out images",
+        f"cross-validation, {scores['kind']} ({', '.join(scores['folds'])}), "
+        f"{_name_images(scores)}: mean accuracy {scores['mean_accuracy']:.3f}",
+        f"  all {scores['photos']} images, each while held out: "
+        f"accuracy {accuracy}, macro-F1 {macro_f1}",
+        f"  hyperparameters, selected on {_name_images(search)}: scaler {candidate['scaling']}, "
+        f"C {candidate['cost']:g}, gamma {candidate['gamma_factor']:g} x scale, "
+        f"class weights {candidate['class_weight']}",
+        f"  {_format_threshold(metrics['operating_point'])}",
     ]
+
+
+def _format_threshold(point: Mapping[str, Any] | None) -> str:
+    if point is None:
+        return "no threshold: each class has all its images in one fold"
+    text = f"{point['accuracy']:.1%} on {_name_images(point)}, each while held out"
+    if point["excluded"]:
+        text += f"; without {point['excluded']} images whose class is in one fold only"
+    if point["threshold"] == 0:
+        return f"no threshold: accuracy {text}"
+    return (
+        f"threshold {point['threshold']:.2f}: coverage {point['coverage']:.1%}, "
+        f"selective accuracy {text}"
+    )
+
+
+def _name_images(recorded: Mapping[str, Any]) -> str:
+    return f"{recorded['photos']} images of {' and '.join(recorded['splits'])}"
 
 
 def _format_interval(value: float, interval: tuple[float, float]) -> str:

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from boats_metrics.selective import select_threshold
 from boats_train.svm import fit as fit_module
-from boats_train.svm.fit import FittedSVC, fit_svm
+from boats_train.svm.fit import FittedSVC, cross_validate, fit_svm
 from boats_train.svm.folds import Folds
+from boats_train.svm.grid_search import DEFAULT_CANDIDATE, CrossValidation
 
 COUNTS = {
     "balanced": (20, 20, 20),
@@ -90,3 +92,37 @@ def test_subsample__images_of_every_fold_and_class(monkeypatch: pytest.MonkeyPat
     assert len(indices) == len(set(indices)) <= 100 + 6
     cells = Counter(zip(folds.assignment[indices].tolist(), targets[indices].tolist(), strict=True))
     assert cells == {(0, 0): 44, (0, 1): 22, (0, 2): 1, (1, 0): 1, (1, 1): 1, (2, 0): 33}
+
+
+def test_fit_svm__threshold_without_images_that_calibration_learned_from() -> None:
+    targets = np.array([0, 1] * 30 + [2] * 10)
+    groups = np.array([0, 0, 1, 1] * 15 + [1] * 10)
+    paths = [Path(f"g{group}-{number}.jpg") for number, group in enumerate(groups)]
+    features = make_features(targets, spread=3.0)
+    fitted = fit_svm(features, targets, paths, tune=False, groups=r"^g(\d)")
+    recorded = fitted.to_json()
+    assert recorded["cross_validation"]["splits"] == ["train"]
+    assert recorded["cross_validation"]["photos"] == 70
+    point = recorded["operating_point"]
+    assert (point["splits"], point["photos"], point["excluded"]) == (["train"], 60, 10)
+
+    decisions = CrossValidation(features, targets, fitted.folds).compute_decisions(
+        DEFAULT_CANDIDATE
+    )
+    probabilities = fitted.estimator.calibrate(decisions)
+    expected = select_threshold(probabilities[:60], targets[:60])
+    assert point["curve"] == expected.to_json()["curve"]
+    assert point["threshold"] == expected.threshold
+
+
+def test_fit_svm__no_threshold_if_no_image_was_held_out() -> None:
+    assert fit(make_targets((1, 1, 1))).to_json()["operating_point"] is None
+
+
+def test_cross_validate__names_its_splits() -> None:
+    targets = make_targets((10, 8))
+    paths = [Path(f"{number}.jpg") for number in range(18)]
+    recorded = cross_validate(
+        make_features(targets), targets, paths, DEFAULT_CANDIDATE, splits=("train", "valid")
+    )
+    assert (recorded["splits"], recorded["photos"]) == (["train", "valid"], 18)

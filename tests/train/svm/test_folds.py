@@ -115,3 +115,12 @@ def test_take__drops_empty_folds() -> None:
     taken = folds.take(np.array([0, 2, 3]))
     assert (taken.names, taken.kind) == (("a", "c"), "leave-one-group-out")
     assert taken.assignment.tolist() == [0, 1, 1]
+
+
+@class_counts
+def test_find_isolated__images_on_both_sides_of_calibration(counts: tuple[int, ...]) -> None:
+    targets = make_targets(counts)
+    folds = stratify(targets)
+    pairs = folds.split_with_all_classes(targets)
+    shared = np.concatenate([np.intersect1d(*pair) for pair in pairs])
+    assert np.flatnonzero(folds.find_isolated(targets)).tolist() == sorted(shared)

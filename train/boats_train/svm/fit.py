@@ -29,6 +29,33 @@ MIN_SUBSAMPLE = 20
 """Smallest number of images of a class in the subsample of the search."""
 
 
+TRAIN = ["train"]
+"""Splits of the images of the search, the calibration and the threshold."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Threshold selected by the scores of training images, each while it was held out.
+
+    Attributes:
+        selection: The selected threshold; None if no image was held out from the calibration.
+        images: Number of images it is selected by.
+        excluded: Number of images without a part in it: their classes are in one fold only, and
+            calibration learns from them.
+    """
+
+    selection: ThresholdSelection | None
+    images: int
+    excluded: int
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Return the attributes as JSON values; None if there is no threshold."""
+        if self.selection is None:
+            return None
+        counts = {"splits": TRAIN, "photos": self.images, "excluded": self.excluded}
+        return self.selection.to_json() | counts
+
+
 @dataclass(frozen=True)
 class FittedSVC:
     """A fitted SVM and its cross-validation; the selected candidate is the first of the scores."""
@@ -36,19 +63,21 @@ class FittedSVC:
     estimator: CalibratedSVC
     folds: Folds
     scores: tuple[CandidateScore, ...]
-    threshold_selection: ThresholdSelection
+    operating_point: OperatingPoint
 
     def to_json(self) -> dict[str, Any]:
-        """Return the cross-validation and the threshold selection as JSON values."""
+        """Return the cross-validation and the operating point as JSON values."""
         gamma = self.estimator.pipeline[-1].gamma  # of all images, not of a subsample
         return {
             "cross_validation": {
                 "kind": self.folds.kind,
+                "splits": TRAIN,
+                "photos": len(self.scores[0].predicted),
                 "folds": list(self.folds.names),
                 "chosen": self.scores[0].to_json() | {"gamma": gamma},
                 "tried": [score.to_json() for score in self.scores],
             },
-            "operating_point": self.threshold_selection.to_json(),
+            "operating_point": self.operating_point.to_json(),
         }
 
 
@@ -79,13 +108,13 @@ def fit_svm(
         scores = CrossValidation(features[indices], targets[indices], subset).search()
     else:
         scores = [CrossValidation(features, targets, folds).evaluate(DEFAULT_CANDIDATE)]
-    estimator, selection = fit_candidate(features, targets, folds, scores[0].candidate)
-    return FittedSVC(estimator, folds, tuple(scores), selection)
+    estimator, point = fit_candidate(features, targets, folds, scores[0].candidate)
+    return FittedSVC(estimator, folds, tuple(scores), point)
 
 
 def fit_candidate(
     features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds, candidate: Candidate
-) -> tuple[CalibratedSVC, ThresholdSelection]:
+) -> tuple[CalibratedSVC, OperatingPoint]:
     """Fit an SVM with given hyperparameters, its calibration and its threshold."""
     decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
     gamma = compute_gamma(features, candidate)
@@ -94,7 +123,11 @@ def fit_candidate(
     steps = [("scale", scaler), ("svc", svc)] if scaler else [("svc", svc)]
     pipeline = Pipeline(steps).fit(features, targets)
     estimator = CalibratedSVC(pipeline).fit(decisions, targets)
-    return estimator, select_threshold(estimator.calibrate(decisions), targets)
+    held_out = ~folds.find_isolated(targets)
+    selection = None
+    if held_out.any():
+        selection = select_threshold(estimator.calibrate(decisions)[held_out], targets[held_out])
+    return estimator, OperatingPoint(selection, int(held_out.sum()), int((~held_out).sum()))
 
 
 def cross_validate(
@@ -103,10 +136,11 @@ def cross_validate(
     paths: Sequence[Path],
     candidate: Candidate,
     *,
+    splits: Sequence[str],
     groups: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Evaluate hyperparameters on held-out images; arguments as in `fit_svm`.
+    """Evaluate hyperparameters on held-out images of `splits`; other arguments as in `fit_svm`.
 
     Return the accuracy of each fold and their mean, and the metrics over all images with 95%
     bootstrap intervals, as JSON values.
@@ -117,6 +151,7 @@ def cross_validate(
     metrics = compute_metrics(targets, score.predicted, classes, seed=seed)
     return {
         "kind": folds.kind,
+        "splits": list(splits),
         "photos": len(targets),
         "folds": dict(zip(folds.names, score.fold_accuracy, strict=True)),
         "mean_accuracy": score.mean_accuracy,

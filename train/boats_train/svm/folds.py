@@ -52,15 +52,19 @@ class Folds:
     def split_with_all_classes(self, targets: NDArray[np.int64]) -> list[Fold]:
         """Return the folds for calibration: every class has training images.
 
-        If all images of a class are held out together, they are also training images, and their
-        scores are optimistic.
+        Images from `find_isolated` are also training images, and their scores are optimistic.
         """
-        pairs = []
-        for train, held_out in self.split():
-            missing = np.setdiff1d(targets[held_out], targets[train])
-            added = held_out[np.isin(targets[held_out], missing)]
-            pairs.append((np.sort(np.concatenate([train, added])), held_out))
-        return pairs
+        isolated = self.find_isolated(targets)
+        return [
+            (np.sort(np.concatenate([train, held_out[isolated[held_out]]])), held_out)
+            for train, held_out in self.split()
+        ]
+
+    def find_isolated(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether all images of the class of an image are in one fold, (N,) bool."""
+        counts = np.zeros((targets.max() + 1, len(self.names)), np.int64)
+        np.add.at(counts, (targets, self.assignment), 1)
+        return np.asarray((counts > 0).sum(axis=1)[targets] == 1)
 
 
 def make_folds(
