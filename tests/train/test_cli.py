@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+import torch
 
+from boats_data.dataset import Dataset
+from boats_runtime.errors import UsageError
+from boats_train import report_comparison
 from boats_train.cli import main
+from boats_train.pipeline import Workspace
+from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import load_run
+from support.networks import make_network
 from support.process import CommandResult, run_command
 
 SMALL_NETWORK = (
@@ -67,7 +74,7 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
         monkeypatch.setattr(sys, "argv", ["boats-train", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
-        return stop.value.code
+        return stop.value.code or 0
 
     return run
 
@@ -203,6 +210,48 @@ def test_train__same_seed_gives_the_same_run(
     assert read_metrics(second) == read_metrics(first)
     for name in ("config.json", "backbone.safetensors"):
         assert (second / name).read_bytes() == (first / name).read_bytes()
+
+
+def test_train__compare_uses_the_gpu(
+    train: Train, dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = []
+
+    def record(config: TrainConfig, dataset: Dataset, workspace: Workspace) -> NoReturn:
+        devices.append(workspace.distributed.device.type)
+        raise UsageError("stop")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(report_comparison, "train_report_models", record)
+    assert train("--data", dataset_folder, "--compare", "--cache", "none") == 2
+    assert devices == ["cuda"]
+
+
+def test_train__network_of_another_run_keeps_its_provenance(
+    train: Train, dataset_folder: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.pth"
+    torch.manual_seed(0)
+    torch.save(make_network("shufflenet_v2_x0_5").state_dict(), weights)
+    options = ("--data", dataset_folder, "--tune", "off", "--cache", "none")
+    network = ("--backbone", "shufflenet_v2_x0_5", "--weights", weights, "--image-size", "64x160")
+    assert train(*options, *network) == 0
+    source = load_run(tmp_path / "runs")
+    weights.write_bytes(b"something else")
+    assert train(*options, "--from", "runs") == 0
+    run = load_run(tmp_path / "runs")
+    assert (run.config.backbone, run.config.weights) == ("shufflenet_v2_x0_5", str(weights))
+    assert run.metrics["inputs"]["weights"] == source.metrics["inputs"]["weights"]
+    assert Path(run.config.from_run).is_absolute()
+    assert Path(run.config.from_run).name != "latest"
+
+
+def test_train__records_the_absolute_path_of_the_data(
+    train: Train, dataset_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").symlink_to(dataset_folder)
+    assert train("--data", "images", *SMALL_NETWORK) == 0
+    assert load_run(tmp_path / "runs").config.data == str(tmp_path / "images")
 
 
 def test_train__other_seed_gives_another_network(

@@ -14,7 +14,7 @@ from boats_train.features import inference
 from boats_train.pipeline import TrainingPipeline, Workspace, training_digest
 from boats_train.plots import write_plots
 from boats_train.report_comparison import format_comparison, train_report_models, write_comparison
-from boats_train.result_tables import format_result
+from boats_train.result_tables import format_cross_validation, format_result
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import Run, load_run, write_run
 
@@ -161,12 +161,16 @@ def test_run__records_cross_validation_and_threshold(
         "scaling", "gamma", "gamma_factor", "cost", "class_weight", "fold_accuracy",
         "mean_accuracy", "macro_f1",
     }  # fmt: skip
-    assert metrics["cross_validation_with_valid"]["photos"] == 13 + 7
+    names = ("cross_validation", "cross_validation_with_valid", "operating_point")
+    assert [(metrics[name]["splits"], metrics[name]["photos"]) for name in names] == [
+        (["train"], 13),
+        (["train", "valid"], 13 + 7),
+        (["train"], 13),
+    ]
     selection = metrics["operating_point"]
     assert len(selection["curve"]) == 101
     lines = format_result(result).splitlines()
-    assert lines[5].startswith("cross-validation, stratified (fold 1, fold 2, ")
-    assert lines[8].startswith(f"  threshold {selection['threshold']:.2f}: coverage ")
+    assert lines[5:9] == format_cross_validation(metrics)
 
 
 def test_train_report_models__tables_of_the_report(

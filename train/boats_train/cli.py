@@ -95,13 +95,14 @@ def train(
     """Train an image classifier."""
     require_extra(COMMAND, "train", MODULES)
     if from_run:
-        from boats_train.runs.run import read_config
+        from boats_train.runs.run import find_run, read_config
 
         if backbone or weights or image_size:
             omitted = "omit --backbone, --weights and --image-size"
             raise UsageError(f"--from sets the backbone, weights and image size: {omitted}")
         source = read_config(from_run)
-        backbone, weights = source.backbone, "none"
+        from_run = find_run(from_run).resolve()  # `latest` will be another run
+        backbone, weights = source.backbone, source.weights
         image_size = f"{source.height}x{source.width}"
     if model == "cnn" and (backbone or weights):
         raise UsageError("--model cnn has no backbone: omit --backbone and --weights")
@@ -110,7 +111,7 @@ def train(
     schedule = SCHEDULES["unfreeze" if model == "finetune" and unfreeze != "0" else model]
     height, width = parse_image_size(image_size or ("30x100" if model == "cnn" else "240x800"))
     config = TrainConfig(
-        data=str(data),
+        data=str(data.absolute()),
         model=model,
         backbone="small_cnn" if model == "cnn" else backbone or "resnet50",
         weights="none" if model == "cnn" else weights or "imagenet",
@@ -196,12 +197,17 @@ def run_training(
 def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Path) -> None:
     """Train all models of the report, and print and write the comparison."""
     from boats_train import report_comparison
+    from boats_train.finetune.distributed import join_distributed
     from boats_train.runs.run import check_output
 
     check_output(out)
     folder = out / f"{format_time()}-compare-{config.backbone}"
-    workspace = make_workspace(config, dataset, cache, out, resume=False)
-    outcomes = report_comparison.train_report_models(config, dataset, workspace)
+    with join_distributed() as distributed:
+        if distributed.world_size > 1:
+            raise UsageError("torchrun does not support --compare")
+        workspace = make_workspace(config, dataset, cache, out, resume=False)
+        workspace = replace(workspace, distributed=distributed)
+        outcomes = report_comparison.train_report_models(config, dataset, workspace)
     shutil.rmtree(workspace.folder, ignore_errors=True)
     report_comparison.write_comparison(outcomes, folder)
     typer.echo(report_comparison.format_comparison(outcomes))

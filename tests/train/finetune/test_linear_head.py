@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from boats_train.finetune.linear_head import HeadSettings, to_logistic_regression, train_in_memory
@@ -46,6 +47,28 @@ def test_train_in_memory__resumed_gives_the_same_result_as_without_checkpoint(
     checkpoint = Checkpoint(tmp_path, resume=True)
     assert train_in_memory(resumed, features, features, SETTINGS, checkpoint) == history
     assert torch.equal(resumed.weight, layer.weight)
+
+
+class RecordingLayer(nn.Module):
+    """A layer on the device `meta`, which has shapes but no numbers, that records its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3, device="meta")
+        self.devices: list[str] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.devices.append(inputs.device.type)
+        logits: torch.Tensor = self.layer(inputs)
+        return logits
+
+
+def test_train_in_memory__batches_are_on_the_device_of_the_model() -> None:
+    model, features = RecordingLayer(), make_features()
+    # The first step needs numbers; until then everything is on the device.
+    with pytest.raises(RuntimeError, match="supported devices"):
+        train_in_memory(model, features, features, SETTINGS)
+    assert model.devices == ["meta"]
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -47,32 +47,30 @@ def train_in_memory(
 ) -> list[EpochMetrics]:
     """Train a model in place with the cross-entropy loss.
 
-    The model maps inputs to logits, (N, K) float32, and is in evaluation mode afterwards. The
-    returned metrics of each epoch are loss and accuracy of both sets.
+    The model maps inputs to logits, (N, K) float32, and is in evaluation mode afterwards. Batches
+    are moved to its device. The returned metrics of each epoch are loss and accuracy of both sets.
 
     Raises:
         RunError: If the loss is not finite, or the checkpoint cannot be used.
         OutputError: If the checkpoint cannot be written.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    inputs, targets = torch.from_numpy(train.inputs), torch.from_numpy(train.targets)
+    count, device = len(train.targets), next(model.parameters()).device
 
     def train_epoch(_: int) -> EpochMetrics:
         model.train()
         total_loss, correct = 0.0, 0
-        for batch in torch.split(torch.randperm(len(targets)), settings.batch_size):
-            logits = model(inputs[batch])
-            loss = cross_entropy(logits, targets[batch])
+        order = torch.randperm(count)
+        for inputs, targets in _make_batches(train, order, settings.batch_size, device):
+            logits = model(inputs)
+            loss = cross_entropy(logits, targets)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total_loss += float(loss.detach()) * len(batch)
-            correct += int((logits.argmax(1) == targets[batch]).sum())
-        metrics = {
-            "train_loss": total_loss / len(targets),
-            "train_accuracy": correct / len(targets),
-        }
-        return metrics | _evaluate(model, valid, settings.batch_size)
+            total_loss += float(loss.detach()) * len(targets)
+            correct += int((logits.argmax(1) == targets).sum())
+        metrics = {"train_loss": total_loss / count, "train_accuracy": correct / count}
+        return metrics | _evaluate(model, valid, settings.batch_size, device)
 
     state = {"model": model, "optimizer": optimizer}
     history = TrainingLoop(state, checkpoint, settings.seed).run(settings.epochs, train_epoch)
@@ -104,13 +102,23 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _evaluate(model: nn.Module, data: ArrayDataset, batch_size: int) -> EpochMetrics:
+def _evaluate(
+    model: nn.Module, data: ArrayDataset, batch_size: int, device: torch.device
+) -> EpochMetrics:
     model.eval()
-    total_loss, correct = 0.0, 0
-    inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
+    total_loss, correct, count = 0.0, 0, len(data.targets)
     with torch.inference_mode():
-        for batch in torch.split(torch.arange(len(targets)), batch_size):
-            logits = model(inputs[batch])
-            total_loss += float(cross_entropy(logits, targets[batch], reduction="sum"))
-            correct += int((logits.argmax(1) == targets[batch]).sum())
-    return {"valid_loss": total_loss / len(targets), "valid_accuracy": correct / len(targets)}
+        for inputs, targets in _make_batches(data, torch.arange(count), batch_size, device):
+            logits = model(inputs)
+            total_loss += float(cross_entropy(logits, targets, reduction="sum"))
+            correct += int((logits.argmax(1) == targets).sum())
+    return {"valid_loss": total_loss / count, "valid_accuracy": correct / count}
+
+
+def _make_batches(
+    data: ArrayDataset, order: torch.Tensor, batch_size: int, device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield inputs and targets of each batch on the device."""
+    inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
+    for batch in torch.split(order, batch_size):
+        yield inputs[batch].to(device), targets[batch].to(device)

@@ -4,18 +4,21 @@ import hashlib
 from pathlib import Path
 
 from boats_train.runs.config import TrainConfig
-from boats_train.runs.run import DIGESTS, find_run
+from boats_train.runs.run import DIGESTS, find_run, read_metrics
 
 
 def digest_inputs(config: TrainConfig) -> dict[str, str]:
     """Return the SHA-256 of the weights file and of the run in `--from`, where there is one.
 
-    That of a run is the SHA-256 of its `digests.json`, which covers its other files.
+    That of a run is the SHA-256 of its `digests.json`, which covers its other files. Its network
+    started from the weights that it recorded.
     """
-    files = {"weights": Path(config.weights)}
+    files, digests = {"weights": Path(config.weights)}, {}
     if config.from_run:
-        files["from_run"] = find_run(Path(config.from_run)) / DIGESTS
-    digests = {}
+        source = Path(config.from_run)
+        files = {"from_run": find_run(source) / DIGESTS}
+        recorded = read_metrics(source).get("inputs", {})
+        digests = {name: recorded[name] for name in ("weights",) if name in recorded}
     for name, path in files.items():
         if path.is_file():
             with path.open("rb") as stream:

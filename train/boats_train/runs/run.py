@@ -29,6 +29,7 @@ from boats_runtime.errors import ModelError, OutputError, RunError, UsageError, 
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.backbone import build_backbone, load_state
 from boats_train.models.feature_network import FeatureNetwork
+from boats_train.models.small_cnn import NAME as SMALL_CNN
 from boats_train.models.small_cnn import SmallCNN
 from boats_train.runs.config import TrainConfig
 
@@ -146,6 +147,19 @@ def load_run(folder: Path) -> Run:
         raise RunError(f"{error.filename or folder}: {error.strerror or error}") from error
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read the recorded metrics of a run, or of the latest run in a folder of runs.
+
+    Raises:
+        RunError: If the folder is not a run or the metrics are invalid.
+    """
+    folder = find_run(folder)
+    try:
+        return _parse_json("metrics.json", _read_file(folder, "metrics.json"))
+    except RunError as error:
+        raise RunError(f"{folder}: {error}") from error
+
+
 def read_config(folder: Path) -> TrainConfig:
     """Read the configuration of a run, or of the latest run in a folder of runs.
 
@@ -247,7 +261,7 @@ def _parse_json(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _load_backbone(config: TrainConfig, content: bytes) -> nn.Module:
-    if config.model == "cnn":
+    if config.backbone == SMALL_CNN:  # also with another classifier, after --from
         backbone: nn.Module = SmallCNN(config.height, config.width)
     else:
         backbone = build_backbone(config.backbone)
