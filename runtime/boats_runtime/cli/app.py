@@ -91,7 +91,7 @@ def run_app(app: typer.Typer, command: str) -> NoReturn:
     # Typer turns an interrupt into this exit code.
     if code == INTERRUPTED:
         _fail(command, "interrupted", INTERRUPTED)
-    sys.exit(code)
+    sys.exit(code or 0)
 
 
 def set_passive_openmp() -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from boats_runtime.cli.app import create_app, create_log, run_app
+from boats_runtime.cli.app import Log, create_app, create_log, run_app
 from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
 from boats_runtime.progress import track
+from boats_runtime.text import escape_text
 
 if TYPE_CHECKING:
+    from boats_runtime.classifier import Classifier
     from boats_runtime.cli.results import ResultWriter
     from boats_runtime.prediction import Outcome
 
@@ -91,6 +93,14 @@ def predict(
     csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=OUTPUT_GROUP)
     ] = False,
+    spreadsheet_safe: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe",
+            help="With --csv: put an apostrophe before names that a spreadsheet would run.",
+            rich_help_panel=OUTPUT_GROUP,
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -131,27 +141,17 @@ def predict(
     images = images or []
     options = {"--json": json, "--jsonl": jsonl, "--csv": csv, "--output": output}
     formats = [name for name, value in options.items() if value]
-    _check_usage(images, formats, output, resume, watch, journal)
+    _check_usage(images, formats, output, resume, watch, journal, spreadsheet_safe)
     if model is None and not DEFAULT_MODEL.is_file():
         raise UsageError(
             f"no {DEFAULT_MODEL} in {Path.cwd()}: give --model FILE or set BOATS_MODEL, "
             "or create one with boats-train and boats-export --format onnx"
         )
-    gc.disable()  # imports create many objects but no garbage
-    from boats_runtime.classifier import Classifier
-    from boats_runtime.cli import results
-    from boats_runtime.cli.inputs import find_inputs, names_one_image
-
     log = create_log(COMMAND, quiet=quiet)
-    # Spinning threads take CPU time from decoding and from other programs.
-    spin = len(images) == 1 and names_one_image(images[0])
-    classifier = Classifier(model or DEFAULT_MODEL, provider, spin=spin)
-    gc.freeze()
-    gc.enable()
-    if provider == "auto":
-        log(f"on {classifier.provider}: {classifier.selection_reason}")
-    if classifier.compatibility_warning:
-        log(classifier.compatibility_warning)
+    classifier = _open_classifier(model or DEFAULT_MODEL, provider, images, log)
+    from boats_runtime.cli import results
+    from boats_runtime.cli.inputs import find_inputs
+
     if threshold is None:
         threshold = classifier.metadata.threshold or 0.0
     top = min(top, len(classifier.labels))
@@ -176,15 +176,31 @@ def predict(
         log(f"{output}: {file.written} images{skipped}")
         total, failed = file.total, file.failed
     else:
-        writer: ResultWriter = results.TableWriter(sys.stdout, context, max(map(len, images)))
-        if formats:
-            writer = results.WRITERS[formats[0]](sys.stdout, context)
+        width = max(len(escape_text(name)) for name in images)
+        writer = results.create_writer(sys.stdout, context, formats, width, spreadsheet_safe)
         outcomes = classifier.predict_many(inputs)
         if not (quiet or sys.stdout.isatty()):
             outcomes = track(outcomes, "images")
         total, failed = _write_all(outcomes, writer)
     if failed:
         raise ImageError(f"{failed} of {total} images could not be classified")
+
+
+def _open_classifier(model: Path, provider: str, images: list[str], log: Log) -> "Classifier":
+    gc.disable()  # imports create many objects but no garbage
+    from boats_runtime.classifier import Classifier
+    from boats_runtime.cli.inputs import names_one_image
+
+    # Spinning threads take CPU time from decoding and from other programs.
+    spin = len(images) == 1 and names_one_image(images[0])
+    classifier = Classifier(model, provider, spin=spin)
+    gc.freeze()
+    gc.enable()
+    if provider == "auto":
+        log(f"on {classifier.provider}: {classifier.selection_reason}")
+    if classifier.compatibility_warning:
+        log(classifier.compatibility_warning)
+    return classifier
 
 
 def _check_usage(
@@ -194,7 +210,10 @@ def _check_usage(
     resume: bool,
     watch: Path | None,
     journal: Path | None,
+    spreadsheet_safe: bool,
 ) -> None:
+    if spreadsheet_safe and formats != ["--csv"]:
+        raise UsageError("--spreadsheet-safe requires --csv")
     if journal is not None and watch is None:
         raise UsageError("--journal requires --watch DIR")
     if bool(images) == (watch is not None):

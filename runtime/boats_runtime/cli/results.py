@@ -6,12 +6,14 @@ The keys are described in docs/reference/json.md.
 import csv
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 import typer
 
 from boats_runtime.prediction import Failure, Outcome
+from boats_runtime.text import escape_text
 
 SCHEMA_VERSION = 1
 """Increased when the meaning of a key changes."""
@@ -19,6 +21,9 @@ SCHEMA_VERSION = 1
 CSV_COLUMNS = (
     "path", "status", "label", "score", "unknown", "latency_ms", "provider", "model", "error",
 )  # fmt: skip
+
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
+"""First characters of a formula in a spreadsheet, and the apostrophe that turns it into text."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,9 @@ class TableWriter(ResultWriter):
             cells = "   ".join(f"{top['label']} {top['score']:.3f}" for top in result["top"])
             if result["unknown"]:
                 cells = f"unknown: {cells}"
-        self._width = max(self._width, len(outcome.name))
-        self._write_line(f"{outcome.name:{self._width}}   {cells}")
+        name = escape_text(outcome.name)
+        self._width = max(self._width, len(name))
+        self._write_line(f"{name:{self._width}}   {escape_text(cells)}")
 
 
 class JsonlWriter(ResultWriter):
@@ -122,10 +128,20 @@ class JsonWriter(ResultWriter):
 
 
 class CsvWriter(ResultWriter):
-    """CSV with a header; further classes have the columns `label_2`, `score_2`, `label_3`, ..."""
+    """CSV with a header; further classes have the columns `label_2`, `score_2`, `label_3`, ...
 
-    def __init__(self, stream: TextIO, context: ResultContext) -> None:
+    Args:
+        stream: Where to write it.
+        context: Values that all results share.
+        spreadsheet_safe: Whether texts that a spreadsheet would run as a formula get a leading
+            apostrophe.
+    """
+
+    def __init__(
+        self, stream: TextIO, context: ResultContext, *, spreadsheet_safe: bool = False
+    ) -> None:
         super().__init__(stream, context)
+        self._spreadsheet_safe = spreadsheet_safe
         columns = list(CSV_COLUMNS)
         for rank in range(2, context.top + 1):
             columns += [f"label_{rank}", f"score_{rank}"]
@@ -137,12 +153,36 @@ class CsvWriter(ResultWriter):
         row = self._context.to_json(outcome)
         for rank, score in enumerate(row.get("top", ()), 1):
             row |= {f"label_{rank}": score["label"], f"score_{rank}": score["score"]}
-        self._csv.writerow(row)
+        self._csv.writerow({key: self._format(value) for key, value in row.items()})
         self._stream.flush()
 
+    def _format(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        # Escaped, so that no Python before 3.13 writes a carriage return without quotes.
+        text = escape_text(value)
+        is_formula = self._spreadsheet_safe and text.startswith(FORMULA_STARTS)
+        return f"'{text}" if is_formula else text
 
-WRITERS: dict[str, type[ResultWriter]] = {
-    "--json": JsonWriter,
-    "--jsonl": JsonlWriter,
-    "--csv": CsvWriter,
-}
+
+def create_writer(
+    stream: TextIO,
+    context: ResultContext,
+    formats: Sequence[str],
+    width: int,
+    spreadsheet_safe: bool,
+) -> ResultWriter:
+    """Return the writer of `--json`, `--jsonl` or `--csv`; of a table without these options.
+
+    Args:
+        stream: Where to write.
+        context: Values that all results share.
+        formats: The option, or none.
+        width: Width of the first column of a table.
+        spreadsheet_safe: As in `CsvWriter`.
+    """
+    if not formats:
+        return TableWriter(stream, context, width)
+    if formats[0] == "--csv":
+        return CsvWriter(stream, context, spreadsheet_safe=spreadsheet_safe)
+    return (JsonWriter if formats[0] == "--json" else JsonlWriter)(stream, context)

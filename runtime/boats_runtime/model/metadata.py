@@ -13,6 +13,7 @@ from typing import Any
 from boats_runtime.errors import ModelError
 from boats_runtime.model.digest import PLACEHOLDER
 from boats_runtime.preprocessing import Preprocessing
+from boats_runtime.text import is_printable
 
 SCHEMA_VERSION = 1
 
@@ -33,8 +34,8 @@ class ModelMetadata:
             written.
 
     Raises:
-        ModelError: If the labels are not at least two different names, or the threshold is out of
-            its range.
+        ModelError: If the labels are not at least two different printable names, or the threshold
+            is out of its range.
     """
 
     labels: tuple[str, ...]
@@ -47,6 +48,12 @@ class ModelMetadata:
         valid_names = all(isinstance(label, str) and label for label in self.labels)
         if len(self.labels) < 2 or not valid_names or len(set(self.labels)) != len(self.labels):
             raise ModelError("metadata: labels must be at least two different names")
+        for label in self.labels:
+            if not is_printable(label):
+                raise ModelError(
+                    f"metadata: the label {label} has a control character, a bidirectional "
+                    "override or a byte that is not UTF-8: rename the class and train again"
+                )
         if self.threshold is not None and not (
             type(self.threshold) in (int, float) and 0 <= self.threshold <= 1
         ):

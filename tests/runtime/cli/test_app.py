@@ -7,8 +7,9 @@ import pytest
 import typer
 
 from boats_runtime import errors
-from boats_runtime.cli.app import create_app, require_extra, run_app
+from boats_runtime.cli.app import create_app, print_lines, require_extra, run_app
 from boats_runtime.installation import install_command
+from support.hostile_names import find_control
 from support.process import module_command
 
 EXIT_CODES = {
@@ -88,6 +89,37 @@ def test_run_app__error_is_one_line(
     assert run(make_app(error), monkeypatch) == code
     output = capsys.readouterr()
     assert (output.out.strip(), output.err.strip()) == ("", f"boats-test: {line}")
+
+
+HOSTILE = "a\nb\x1b[2J\u202e\x85\udcff"
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (errors.ModelError(f"{HOSTILE}: is empty"), ()),
+        (FileNotFoundError(2, "No such file", HOSTILE), ()),
+        (None, ("--size", HOSTILE)),
+        (None, (HOSTILE,)),
+        (None, (f"--{HOSTILE}",)),
+    ],
+)
+def test_run_app__control_characters_are_escaped(
+    error: Exception | None,
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(make_app(error), monkeypatch, *arguments)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert find_control(output.err) == ""
+    assert "x0ab" in output.err.splitlines()[-1] or r"a\nb" in output.err.splitlines()[-1]
+
+
+def test_print_lines__control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines("topa", HOSTILE)
+    assert capsys.readouterr().out == "topa\na\\x0ab\\x1b[2J\\u202e\\u0085\\xff\n"
 
 
 def test_run_app__exit_code_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

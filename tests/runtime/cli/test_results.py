@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from boats_runtime.cli.results import (
     TableWriter,
 )
 from boats_runtime.prediction import Failure, Outcome, Prediction, Score
+from support.hostile_names import unescape
 
 CONTEXT = ResultContext("cpu", "digest", threshold=0.5, top=2)
 SCORES = (Score("topa", 0.75), Score("gòndola", 0.125), Score("barca", 0.125))
@@ -86,3 +88,37 @@ def test_csv_writer__columns_of_further_classes() -> None:
     stream = io.StringIO()
     CsvWriter(stream, replace(CONTEXT, top=1))
     assert stream.getvalue() == f"{columns}\n"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r", "\r\n"])
+def test_csv_writer__names_with_line_breaks(newline: str) -> None:
+    names = [f"a{newline}b.jpg", "a\\x0ab.jpg", "c.jpg"]
+    text = write(CsvWriter, outcomes=tuple(Failure("broken", name) for name in names))
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    assert [unescape(row["path"]) for row in rows] == names
+    assert [line.endswith(",broken,,") for line in text.splitlines()] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "'"])  # noqa: RUF001
+def test_csv_writer__formulas(start: str) -> None:
+    names = (f"{start}cmd|' /C calc'!A0.jpg", "a=b.jpg")
+    outcomes = [Prediction((Score(f"{start}1", 0.75), *SCORES), 1.5, name=name) for name in names]
+    for safe, prefix in ((False, ""), (True, "'")):
+        stream = io.StringIO()
+        writer = CsvWriter(stream, CONTEXT, spreadsheet_safe=safe)
+        for outcome in outcomes:
+            writer.write(outcome)
+        rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
+        assert [row["path"] for row in rows] == [prefix + names[0], names[1]]
+        assert [row["label"] for row in rows] == [f"{prefix}{start}1"] * 2
+        assert [float(row["score"]) for row in rows] == [0.75, 0.75]
+
+
+@pytest.mark.parametrize("kind", [CsvWriter, JsonlWriter, TableWriter])
+def test_result_writer__names_that_differ_in_one_invalid_byte(kind: type[ResultWriter]) -> None:
+    names = [os.fsdecode(b"caf" + byte) for byte in (b"\xe8", b"\xe9")]
+    names += [r"caf\xe8", "caf\x85", os.fsdecode(b"caf\x85")]
+    options = (0,) if kind is TableWriter else ()
+    text = write(kind, *options, outcomes=tuple(Failure("broken", name) for name in names))
+    text.encode()
+    assert len(set(text.splitlines()[-5:])) == 5

@@ -18,7 +18,7 @@ LABELS = (
     'l\'"altra"',
     "船",
     "null",
-    "a\nb",
+    "a\\nb",
     " ",
 )
 KEYS = ("schema_version", "labels", "preprocessing", "threshold", "provenance", "digest")
