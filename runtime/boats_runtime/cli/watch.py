@@ -6,7 +6,10 @@ written again counts as a new image.
 """
 
 import json
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +30,9 @@ DECODE_TIMEOUT_S = 10.0
 
 MAX_STALE_LINES = 1000
 """Number of outdated lines at which the journal is rewritten."""
+
+MAX_MISSING = 100_000
+"""Number of recorded images in folders that are gone; the oldest ones are forgotten first."""
 
 FileVersion = tuple[int, int]
 """Size of a file in bytes and its modification time in nanoseconds."""
@@ -83,17 +89,56 @@ class Journal:
         Raises:
             OutputError: If the journal cannot be written.
         """
-        self.versions[name] = version
-        self._line_count += 1
+        with self.record(name, version):
+            pass
+
+    @contextmanager
+    def record(self, name: str, version: FileVersion) -> Iterator[None]:
+        """Record a file as soon as the block has written its result.
+
+        The journal is opened before, so that as little as possible is between the two: a kill there
+        repeats the result.
+
+        Raises:
+            OutputError: If the journal cannot be written.
+        """
+        entry = _format_entry(name, version)
         try:
-            with self._path.open("ab") as stream:
-                stream.write(_format_entry(name, version))
+            stream = self._path.open("ab")
         except OSError as error:
             raise self._create_error(error) from error
+        with stream:
+            yield
+            try:
+                stream.write(entry)
+                stream.flush()
+            except OSError as error:
+                raise self._create_error(error) from error
+        self.versions[name] = version
+        self._line_count += 1
         if self._line_count > 2 * len(self.versions) + MAX_STALE_LINES:
             lines = [_format_entry(*entry) for entry in self.versions.items()]
             write_atomic(self._path, b"".join(lines))
             self._line_count = len(lines)
+
+    def forget_removed(self, present: set[str]) -> None:
+        """Forget the images that were removed.
+
+        A folder without any image can be a disk that is gone for a while. Its images are forgotten
+        only if they are the oldest of more than `MAX_MISSING`.
+
+        Args:
+            present: Names of all images in the folder.
+        """
+        missing = [name for name in self.versions if name not in present]
+        if not missing:
+            return
+        folders = {os.path.dirname(name) for name in present}  # noqa: PTH120
+        uncertain = [name for name in missing if os.path.dirname(name) not in folders]  # noqa: PTH120
+        kept = set(uncertain[-MAX_MISSING:])
+        for name in missing:
+            if name not in kept:
+                del self.versions[name]
 
     def _create_error(self, error: OSError) -> OutputError:
         return OutputError(
@@ -134,10 +179,7 @@ class FolderWatcher:
             if not file.decode_failed or file.timed_out:
                 ready.append(file)
         self._pending = pending
-        # An empty folder can be a disk that was removed: remember its files.
-        if present:
-            for name in self.journal.versions.keys() - present:
-                del self.journal.versions[name]
+        self.journal.forget_removed(present)
         return ready
 
 
@@ -156,9 +198,8 @@ def classify_new_images(
             file.decode_failed = isinstance(outcome, Failure)
             if file.decode_failed and not file.timed_out:
                 continue  # possibly still being written
-            writer.write(outcome)
-            # Recorded last: a kill repeats a result rather than losing it.
-            watcher.journal.add(str(file.path), file.version)
+            with watcher.journal.record(str(file.path), file.version):
+                writer.write(outcome)
         time.sleep(POLL_INTERVAL_S)
 
 

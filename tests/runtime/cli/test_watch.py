@@ -99,6 +99,46 @@ def test_poll__folder_that_disappears_for_a_while(folder: Path, watcher: FolderW
     assert complete_all(watcher) == []
 
 
+def test_poll__sub_folder_that_disappears_for_a_while(
+    folder: Path, watcher: FolderWatcher, open_watcher: Callable[[], FolderWatcher]
+) -> None:
+    (folder / "cam" / "day").mkdir(parents=True)
+    for name in ("a.jpg", "cam/b.jpg", "cam/day/c.jpg"):
+        (folder / name).write_bytes(b"x")
+    assert complete_all(watcher) == ["a.jpg", "b.jpg", "c.jpg"]
+    moved = (folder / "cam").rename(folder.with_name("moved"))
+    assert complete_all(watcher) == []
+    (folder / "cam").mkdir()  # an empty mount point
+    (folder / "new.jpg").write_bytes(b"x")
+    assert complete_all(watcher) == ["new.jpg"]
+    (folder / "cam").rmdir()
+    moved.rename(folder / "cam")
+    assert complete_all(watcher) == []
+    assert complete_all(open_watcher()) == []
+
+
+def test_poll__removed_image_is_forgotten(folder: Path, watcher: FolderWatcher) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(b"x")
+    complete_all(watcher)
+    (folder / "a.jpg").unlink()
+    watcher.poll()
+    assert list(watcher.journal.versions) == [str(folder / "b.jpg")]
+
+
+def test_poll__forgets_the_oldest_images_of_missing_folders(
+    folder: Path, watcher: FolderWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "MAX_MISSING", 3)
+    for day in range(5):
+        (folder / f"{day}").mkdir()
+        (folder / f"{day}" / "a.jpg").write_bytes(b"x")
+        complete_all(watcher)
+        shutil.rmtree(folder / f"{day}")
+    watcher.poll()
+    assert list(watcher.journal.versions) == [str(folder / f"{day}/a.jpg") for day in (2, 3, 4)]
+
+
 # --- journal
 
 
