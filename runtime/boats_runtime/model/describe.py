@@ -8,6 +8,7 @@ from typing import Any
 from boats_runtime.errors import ModelError
 from boats_runtime.model.file import read_model
 from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.text import escape_text
 
 SHOWN_DIGITS = 16
 """Hexadecimal digits of a digest that are shown in a text."""
@@ -34,7 +35,7 @@ def inspect_file(path: Path) -> ModelMetadata:
 def remove_folders(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return a provenance with the base name of each path of the training machine."""
     config, metrics = dict(provenance["config"]), dict(provenance["metrics"])
-    for key in ("data", "weights", "from_run"):
+    for key in {"data", "weights", "from_run"} & set(config):
         config[key] = base_name(config[key])
     metrics["skipped"] = [base_name(path) for path in metrics.get("skipped", ())]
     return {**provenance, "config": config, "metrics": metrics}
@@ -47,6 +48,12 @@ def base_name(path: str) -> str:
 
 def describe_model(path: Path, metadata: ModelMetadata) -> Iterator[str]:
     """Yield the description of a file as lines of text."""
+    yield from map(escape_text, _describe_model(path, metadata))
+    yield "proof"
+    yield from format_proof(metadata)
+
+
+def _describe_model(path: Path, metadata: ModelMetadata) -> Iterator[str]:
     provenance = metadata.provenance
     proof = provenance["proof"]
     size = metadata.preprocessing
@@ -63,15 +70,13 @@ def describe_model(path: Path, metadata: ModelMetadata) -> Iterator[str]:
     yield f"  digest    {metadata.digest}"
     if "quantization" in proof:
         yield f"  int8      {_describe_quantization(proof)}"
-    yield "proof"
-    yield from format_proof(metadata)
 
 
 def format_proof(metadata: ModelMetadata) -> list[str]:
     """Return the results of the verification as the lines of a table."""
     rows = list_proof(metadata)
     width = max(len(name) for name, _ in rows)
-    return [f"  {name:{width}}  {text}" for name, text in rows]
+    return [escape_text(f"  {name:{width}}  {text}") for name, text in rows]
 
 
 def list_proof(metadata: ModelMetadata) -> list[tuple[str, str]]:
@@ -172,14 +177,14 @@ def create_card(path: Path, metadata: ModelMetadata) -> str:
         "place or season than the training images.",
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(escape_text, lines))
 
 
 def _describe_network(provenance: Mapping[str, Any]) -> str:
     config, digests = provenance["config"], provenance.get("inputs", {})
     text = f"{config['model']} on {config['backbone']}"
     for name, key in (("weights", "weights"), ("from the run", "from_run")):
-        if config[key]:
+        if config.get(key):
             text += f", {name} {base_name(config[key])}"
         if key in digests:
             text += f" (SHA-256 {digests[key][:SHOWN_DIGITS]})"
@@ -201,13 +206,16 @@ def _describe_file(path: Path, proof: Mapping[str, Any]) -> str:
 
 
 def _describe_threshold(metadata: ModelMetadata) -> str:
-    if metadata.threshold is None:
-        return "no threshold was chosen"
+    if not metadata.threshold:  # no score is below 0
+        return "no threshold"
     point = metadata.provenance["operating_point"]
-    return (
+    text = (
         f"below {metadata.threshold:.2f}: coverage {point['coverage']:.1%}, selective accuracy "
-        f"{point['accuracy']:.1%} on held-out images"
+        f"{point['accuracy']:.1%}"
     )
+    if "photos" in point:  # files of earlier versions do not say which images were held out
+        text += f" on {point['photos']:d} training images, each while held out"
+    return text
 
 
 def _describe_quantization(proof: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from boats_runtime.model.describe import (
 )
 from boats_runtime.model.digest import PLACEHOLDER, write_digest
 from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.text import is_printable
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,34 @@ def test_inspect_file__old_file_with_paths(
     assert "someone" not in create_card(path, old)
 
 
+def test_inspect_file__file_older_than_a_key(
+    metadata: ModelMetadata, tiny_model: Path, tmp_path: Path
+) -> None:
+    config = {
+        key: value for key, value in metadata.provenance["config"].items() if key != "from_run"
+    }
+    provenance = {**metadata.provenance, "config": config}
+    del provenance["inputs"]
+    old = replace(metadata, digest=PLACEHOLDER, provenance=provenance)
+    path = save_metadata(tiny_model, old, tmp_path / "boats.onnx")
+    assert inspect_file(path).provenance["config"] == config
+
+
+def test_describe_model__control_characters_are_escaped(
+    metadata: ModelMetadata, tiny_model: Path
+) -> None:
+    hostile = "x\x1b[2J\nproof\u202e"
+    config = metadata.provenance["config"] | {"backbone": hostile, "weights": hostile}
+    proof = metadata.provenance["proof"] | {"precision": hostile}
+    provenance = {**metadata.provenance, "config": config, "proof": proof}
+    changed = replace(metadata, provenance=provenance)
+    lines = list(describe_model(tiny_model, changed))
+    for text in (*lines, *create_card(tiny_model, changed).splitlines()):
+        assert is_printable(text)
+    assert lines.count("proof") == 1
+    assert r"x\x1b[2J\x0aproof\u202e" in lines[1]
+
+
 @pytest.mark.parametrize("text", ["", "imagenet", "none", "data", "."])
 def test_base_name__not_a_path(text: str) -> None:
     assert base_name(text) == text
@@ -163,3 +192,29 @@ def test_create_card__lists_the_proof(metadata: ModelMetadata, tiny_model: Path)
         assert f"- {name}: {text}\n" in card
     for name in metadata.provenance["metrics"]["splits"]:
         assert f"| {name} | " in card
+
+
+@pytest.mark.parametrize(
+    ("threshold", "added", "expected"),
+    [
+        (0.5, {"photos": 88},
+         "below 0.50: coverage 90.0%, selective accuracy 95.0% on 88 training images, "
+         "each while held out"),
+        (0.0, {"photos": 88}, "no threshold"),
+        (0.5, {}, "below 0.50: coverage 90.0%, selective accuracy 95.0%"),
+        (None, {}, "no threshold"),
+    ],
+    ids=["threshold", "threshold 0", "file of an earlier version", "none"],
+)  # fmt: skip
+def test_describe_model__threshold(
+    metadata: ModelMetadata,
+    tiny_model: Path,
+    threshold: float | None,
+    added: dict[str, object],
+    expected: str,
+) -> None:
+    point = {"threshold": threshold, "coverage": 0.9, "accuracy": 0.95, **added}
+    provenance = {**metadata.provenance, "operating_point": point}
+    changed = replace(metadata, threshold=threshold, provenance=provenance)
+    assert f"  unknown   {expected}" in list(describe_model(tiny_model, changed))
+    assert f"| unknown | {expected} |" in create_card(tiny_model, changed)
