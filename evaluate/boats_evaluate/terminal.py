@@ -42,7 +42,8 @@ def _format_summary(evaluation: Evaluation) -> Iterator[str]:
     yield f"  {'calibration error':17}  {file.metrics.reliability.calibration_error:.3f}"
     threshold, coverage, accuracy = file.metrics.at_threshold
     selective = "" if accuracy is None else f", selective accuracy {accuracy:.1%}"
-    yield f"  {f'threshold {threshold:g}':17}  coverage {coverage:.1%}{selective}"
+    name = f"threshold {threshold:g}" if threshold else "no threshold"
+    yield f"  {name:17}  coverage {coverage:.1%}{selective}"
 
 
 def _format_classes(metrics: ClassificationMetrics) -> Iterator[str]:

@@ -97,6 +97,12 @@ def test_evaluate__metrics_equal_those_of_training(get_result: GetResult, tiny_r
     assert file["threshold"] == metrics["operating_point"]["threshold"]
 
 
+def test_evaluate__threshold_zero_is_no_threshold(color_model: Path, color_images: Path) -> None:
+    options = ("--threshold", 0, "--provider", "cpu")
+    result = run_command(COMMAND, color_model, color_images, *options, cwd=color_images)
+    assert "  no threshold       coverage 100.0%, selective accuracy 85.0%\n" in result.stdout
+
+
 def test_evaluate__table(
     get_result: GetResult, color_model: Path, red_model: Path, color_images: Path
 ) -> None:
