@@ -72,6 +72,50 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Create a folder and hold a lock on it during the block, where the disk has locks.
+
+    Raises:
+        BlockingIOError: If another process holds the lock.
+        OSError: If the folder cannot be created.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = _lock(folder, wait=False)
+        except FileNotFoundError:  # another process removed it
+            continue
+        except BlockingIOError:
+            raise
+        except OSError:
+            descriptor = None
+        if descriptor is None or _is_at(descriptor, folder):
+            break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_unlocked(leftover: Path) -> None:
+    """Remove a file or folder unless a process holds a lock on it, or the system has no locks.
+
+    Raises:
+        OSError: If it is locked, missing or cannot be removed.
+    """
+    descriptor = _lock(leftover, wait=False)
+    if descriptor is None:
+        return
+    try:
+        if _is_at(descriptor, leftover):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def _create_locked(path: Path, create: Callable[[], None]) -> Iterator[None]:
     """Create a file or folder and hold a lock on it during the block."""
     while True:
@@ -94,18 +138,7 @@ def _remove_leftovers(path: Path) -> None:
     with suppress(OSError):  # the folder is missing or cannot be listed
         for leftover in [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]:
             with suppress(OSError):  # in use, or of another user
-                _remove_unlocked(leftover)
-
-
-def _remove_unlocked(leftover: Path) -> None:
-    descriptor = _lock(leftover, wait=False)
-    if descriptor is None:
-        return
-    try:
-        if _is_at(descriptor, leftover):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    finally:
-        os.close(descriptor)
+                remove_unlocked(leftover)
 
 
 def _lock(path: Path, *, wait: bool) -> int | None:

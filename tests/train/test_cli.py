@@ -1,8 +1,6 @@
 import json
-import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -15,7 +13,6 @@ import torch
 from boats_data.dataset import Dataset
 from boats_runtime.errors import UsageError
 from boats_train import report_comparison
-from boats_train.cli import main
 from boats_train.pipeline import Workspace
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import load_run
@@ -61,22 +58,6 @@ def results(dataset_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             for name, (data, arguments, options) in commands.items()
         }
         pool.shutdown(cancel_futures=True)
-
-
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
-    """Run the command in this process, which has imported PyTorch, and return the exit code."""
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("BOATS_")]:
-        monkeypatch.delenv(variable)
-
-    def run(*arguments: object) -> object:
-        monkeypatch.setattr(sys, "argv", ["boats-train", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0
-
-    return run
 
 
 def truncate(*images: Path) -> None:
@@ -213,11 +194,11 @@ def test_train__same_seed_gives_the_same_run(
 
 
 def test_train__compare_uses_the_gpu(
-    train: Train, dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices = []
 
-    def record(config: TrainConfig, dataset: Dataset, workspace: Workspace) -> NoReturn:
+    def record(_: TrainConfig, __: Dataset, workspace: Workspace) -> NoReturn:
         devices.append(workspace.distributed.device.type)
         raise UsageError("stop")
 

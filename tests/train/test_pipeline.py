@@ -1,4 +1,5 @@
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,13 @@ def test_training_digest__depends_on_configuration_and_images(
     assert training_digest(replace(config, seed=1), dataset) != digest
     smaller = replace(dataset, splits={"train": dataset.splits["train"]})
     assert training_digest(config, smaller) != digest
+
+
+def test_training_digest__depends_on_the_content_of_the_images(
+    config: TrainConfig, dataset_folder: Path, tmp_path: Path
+) -> None:
+    dataset = scan_dataset(Path(shutil.copytree(dataset_folder, tmp_path / "images")))
+    digest = training_digest(config, dataset)
+    image = dataset.splits["train"].paths[0]
+    image.write_bytes(dataset.splits["train"].paths[1].read_bytes())
+    assert training_digest(config, dataset) != digest

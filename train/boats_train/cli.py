@@ -1,6 +1,6 @@
 """The `boats-train` command."""
 
-import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ import typer
 from typer import Option
 
 from boats_runtime.cli.app import create_app, create_log, require_extra, run_app, set_passive_openmp
+from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
 from boats_train.runs.config import TrainConfig, parse_image_size
 
@@ -29,11 +30,17 @@ SCHEDULES = {
 }
 """Defaults of `--lr`, `--epochs` and `--batch-size` by model, and with `--unfreeze`."""
 
+EXAMPLES = """
+boats-train --demo
+boats-train --data data --backbone mobilenet_v2
+boats-train --model finetune --unfreeze 2 --resume
+"""
+
 app = create_app(COMMAND)
 log = create_log(COMMAND)
 
 
-@app.command()
+@app.command(cls=Command, epilog=EXAMPLES)
 def train(
     data: Annotated[
         Path, Option(help="Folder with train/<class>/*.jpg, valid/... and optionally test/...")
@@ -161,10 +168,13 @@ def run_training(
     from boats_train.pipeline import TrainingPipeline
     from boats_train.plots import write_plots
     from boats_train.result_tables import format_result
+    from boats_train.runs.checkpoints import remove_crashed, reserve_checkpoints
     from boats_train.runs.run import check_output, write_run
 
     check_output(out)
-    with join_distributed() as distributed:
+    if resume and config.model == "svm":
+        log("--resume: an SVM has no epochs to resume; features are read from the cache")
+    with join_distributed() as distributed, ExitStack() as reserved:
         if distributed.world_size > 1 and (demo or config.unfreeze == "0"):
             raise UsageError(
                 "torchrun requires --model finetune and --unfreeze, and does not support --demo"
@@ -172,7 +182,11 @@ def run_training(
         workspace = replace(
             make_workspace(config, dataset, cache, out, resume=resume), distributed=distributed
         )
-        if not distributed.is_main:
+        if distributed.is_main:
+            remove_crashed(out)
+            if config.model != "svm":
+                reserved.enter_context(reserve_checkpoints(workspace.folder))
+        else:
             TrainingPipeline(config, dataset, workspace).join()
             distributed.barrier()  # NCCL requires that the processes leave together
             return None
@@ -186,10 +200,9 @@ def run_training(
             config = replace(config, weights="none")
             result = TrainingPipeline(config, dataset, workspace).run()
         distributed.barrier()
-    typer.echo(f"{format_result(result)}\n")
-    name = f"{format_time()}-{config.model}-{config.backbone}"
-    folder = write_run(result.run, out, name, lambda folder: write_plots(result, folder))
-    shutil.rmtree(workspace.folder, ignore_errors=True)
+        typer.echo(f"{format_result(result)}\n")
+        name = f"{format_time()}-{config.model}-{config.backbone}"
+        folder = write_run(result.run, out, name, lambda folder: write_plots(result, folder))
     typer.echo(f"run: {folder}")
     return result
 
@@ -198,17 +211,19 @@ def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Pat
     """Train all models of the report, and print and write the comparison."""
     from boats_train import report_comparison
     from boats_train.finetune.distributed import join_distributed
+    from boats_train.runs.checkpoints import remove_crashed, reserve_checkpoints
     from boats_train.runs.run import check_output
 
     check_output(out)
+    remove_crashed(out)
     folder = out / f"{format_time()}-compare-{config.backbone}"
     with join_distributed() as distributed:
         if distributed.world_size > 1:
             raise UsageError("torchrun does not support --compare")
         workspace = make_workspace(config, dataset, cache, out, resume=False)
         workspace = replace(workspace, distributed=distributed)
-        outcomes = report_comparison.train_report_models(config, dataset, workspace)
-    shutil.rmtree(workspace.folder, ignore_errors=True)
+        with reserve_checkpoints(workspace.folder):
+            outcomes = report_comparison.train_report_models(config, dataset, workspace)
     report_comparison.write_comparison(outcomes, folder)
     typer.echo(report_comparison.format_comparison(outcomes))
     typer.echo(f"comparison: {folder}")
@@ -220,9 +235,10 @@ def make_workspace(
     """Return the workspace with the folders of the cache and of the checkpoints."""
     from boats_train.features.cache import default_folder
     from boats_train.pipeline import Workspace, training_digest
+    from boats_train.runs.checkpoints import PREFIX
 
     cache_folder = None if cache == "none" else Path(cache) if cache else default_folder()
-    folder = out / f".training-{training_digest(config, dataset)}"
+    folder = out / f"{PREFIX}{training_digest(config, dataset)}"
     return Workspace(cache_folder, folder, resume, log)
 
 

@@ -111,7 +111,7 @@ class TrainingPipeline:
         self._settings = FineTuningSettings(
             config.learning_rate, config.epochs, config.batch_size, config.seed, config.unfreeze
         )
-        self._checkpoint = Checkpoint(workspace.folder, workspace.resume)
+        self._checkpoint = Checkpoint(workspace.folder, workspace.resume, workspace.log)
         self._skipped: list[tuple[Path, str]] = []
 
     def run(self) -> TrainingResult:
@@ -329,7 +329,19 @@ class TrainingPipeline:
 
 
 def training_digest(config: TrainConfig, dataset: Dataset) -> str:
-    """Return a digest of the configuration and the images, which identifies a checkpoint."""
-    paths = [str(path) for split in dataset.splits.values() for path in split.paths]
-    content = json.dumps([config.to_json(), paths], sort_keys=True)
+    """Return a digest of the configuration and the images, which identifies a checkpoint.
+
+    The content of an image is identified by its size and time of modification, that of the weights
+    by its digest.
+    """
+    images = [_describe_file(path) for split in dataset.splits.values() for path in split.paths]
+    content = json.dumps([config.to_json(), digest_inputs(config), images], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _describe_file(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # the training skips it
+        return str(path), 0, 0
+    return str(path), status.st_size, status.st_mtime_ns

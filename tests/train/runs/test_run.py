@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from boats_train.models.feature_network import FeatureNetwork
 from boats_train.runs.run import (
     Run,
     check_output,
+    find_run,
     library_versions,
     load_run,
     read_config,
@@ -131,6 +133,33 @@ def test_write_run__latest_is_a_relative_link(run: Run, tmp_path: Path) -> None:
         assert (parent / "latest").readlink() == Path(name)
     assert sorted(path.name for path in parent.iterdir()) == ["first", "latest", "second"]
     assert load_run(parent / "latest").config == run.config
+
+
+def test_write_run__symbolic_links_are_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    for name in ("first", "second"):
+        folder = write_run(replace(run, versions={"boats": name}), tmp_path, name)
+        assert (tmp_path / "latest").read_text() == f"{name}\n"
+        for path in (tmp_path, tmp_path / "latest"):
+            assert find_run(path) == folder
+            assert load_run(path).versions == {"boats": name}
+    monkeypatch.undo()
+    write_run(run, tmp_path, "third")
+    assert (tmp_path / "latest").readlink() == Path("third")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "first", "latest", "second", "third",
+    ]  # fmt: skip
+
+
+def test_find_run__text_file_names_no_run(tmp_path: Path) -> None:
+    (tmp_path / "latest").write_text("../elsewhere\n")
+    with pytest.raises(RunError, match="not a run folder"):
+        load_run(tmp_path)
 
 
 def test_write_run__name_exists(run: Run, tmp_path: Path) -> None:

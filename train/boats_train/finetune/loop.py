@@ -26,11 +26,12 @@ class Checkpoint:
     """Folder where a training saves its state after every epoch.
 
     With `resume`, training continues from the checkpoint in the folder, if it exists; otherwise the
-    folder is emptied.
+    folder is emptied. `log` is told which of both happens.
     """
 
     folder: Path
     resume: bool
+    log: Callable[[str], None] = lambda _: None
 
 
 class TrainingLoop:
@@ -51,11 +52,15 @@ class TrainingLoop:
         self._state, self._seed, self._rank = state, seed, rank
         self._folder = checkpoint.folder if checkpoint else None
         self.history: list[EpochMetrics] = []
+        log = checkpoint.log if checkpoint and rank == 0 else lambda _: None
         if checkpoint and checkpoint.resume and (checkpoint.folder / CHECKPOINT).is_file():
             self._load(checkpoint.folder / CHECKPOINT)
+            log(f"resuming after epoch {len(self.history)} of {checkpoint.folder / CHECKPOINT}")
         elif checkpoint and rank == 0:
-            shutil.rmtree(checkpoint.folder, ignore_errors=True)
-            checkpoint.folder.mkdir(parents=True, exist_ok=True)
+            if checkpoint.resume:
+                parent = checkpoint.folder.parent
+                log(f"--resume: {parent} has no checkpoint of this training: starting with epoch 1")
+            _make_empty(checkpoint.folder)
 
     def run(
         self,
@@ -106,6 +111,16 @@ class TrainingLoop:
             raise RunError(
                 f"{path}: cannot resume from this checkpoint; train again without --resume"
             ) from error
+
+
+def _make_empty(folder: Path) -> None:
+    """Create a folder, or remove its content: the folder itself may be locked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def derive_seed(*components: int) -> int:

@@ -10,10 +10,7 @@ digests.json          SHA-256 of each of these files
 
 import hashlib
 import json
-import os
 import platform
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +23,7 @@ from torch import nn
 
 from boats_runtime import __version__
 from boats_runtime.errors import ModelError, OutputError, RunError, UsageError, first_line
+from boats_runtime.files import scratch_folder
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.backbone import build_backbone, load_state
 from boats_train.models.feature_network import FeatureNetwork
@@ -81,6 +79,8 @@ def write_run(
 ) -> Path:
     """Write a run folder atomically, set the link `latest` to it, and return its path.
 
+    Where symbolic links are refused, `latest` is a text file with the name of the folder.
+
     Args:
         run: The run.
         parent: Folder of runs; created if missing.
@@ -93,17 +93,13 @@ def write_run(
     check_output(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
-        try:
+        with scratch_folder(parent / "run") as scratch:
+            temporary = scratch / "run"
+            temporary.mkdir()
             _write_files(run, temporary)
             add_files(temporary)
             folder = _rename_to_free_name(temporary, parent, name)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        link = parent / f".{LATEST}-{os.getpid()}"
-        link.symlink_to(folder.name)
-        link.replace(parent / LATEST)
+            _point_to(folder, scratch / LATEST)
     except OSError as error:
         raise OutputError(f"{parent}: the run cannot be written: {error.strerror}") from error
     return folder
@@ -116,19 +112,22 @@ def check_output(parent: Path) -> None:
         OutputError: If it cannot be written.
     """
     latest = parent / LATEST
-    if latest.exists() and not latest.is_symlink():
+    if latest.exists() and not (latest.is_symlink() or _read_pointer(latest)):
         raise OutputError(f"{latest}: not a link to the latest run; rename it")
     try:
         existing = next(folder for folder in (parent, *parent.parents) if folder.exists())
-        Path(tempfile.mkdtemp(prefix=".writing-", dir=existing)).rmdir()
+        with scratch_folder(existing / "run"):
+            pass
     except OSError as error:
         raise OutputError(f"{parent}: the run cannot be written: {error.strerror}") from error
 
 
 def find_run(folder: Path) -> Path:
     """Return a run folder: the given one, or the latest run in a folder of runs."""
-    latest = folder / LATEST
-    return latest if latest.is_dir() and not (folder / "config.json").exists() else folder
+    if (folder / "config.json").exists():
+        return folder
+    latest = folder if folder.name == LATEST and folder.is_file() else folder / LATEST
+    return latest if latest.is_dir() else _read_pointer(latest) or folder
 
 
 def load_run(folder: Path) -> Run:
@@ -195,6 +194,25 @@ def _write_files(run: Run, folder: Path) -> None:
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     folder.chmod(0o755)  # temporary folders are private
+
+
+def _point_to(folder: Path, temporary: Path) -> None:
+    """Let `latest` point to a run in the same folder."""
+    try:
+        temporary.symlink_to(folder.name)
+    except OSError:  # refused by some systems, disks and archives
+        temporary.write_text(f"{folder.name}\n", encoding="utf-8")
+    temporary.replace(folder.with_name(LATEST))
+
+
+def _read_pointer(latest: Path) -> Path | None:
+    """Return the run named by a text file `latest`, or None."""
+    try:
+        name = latest.read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    folder = latest.with_name(name) if name and Path(name).name == name else None
+    return folder if folder and (folder / "config.json").is_file() else None
 
 
 def _rename_to_free_name(temporary: Path, parent: Path, name: str) -> Path:

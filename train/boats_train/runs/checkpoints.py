@@ -1,0 +1,51 @@
+"""Folders of checkpoints, `.training-<digest>` in the folder of runs."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from boats_runtime.errors import OutputError
+from boats_runtime.files import lock_folder, remove_unlocked
+from boats_train.finetune.loop import CHECKPOINT
+
+PREFIX = ".training-"
+
+
+@contextmanager
+def reserve_checkpoints(folder: Path) -> Iterator[None]:
+    """Reserve the checkpoint folder of a training during the block, and remove it at the end.
+
+    If an exception ends the block, the folder stays for `--resume`, unless it is empty.
+
+    Raises:
+        OutputError: If another process is running the same training, or the folder cannot be
+            created.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = lock_folder(folder)
+    try:
+        lock.__enter__()
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{folder}: another process is running the same training; wait for it, or give "
+            "another --out"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
+    try:
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        for path in created:
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        lock.__exit__(None, None, None)
+
+
+def remove_crashed(parent: Path) -> None:
+    """Remove checkpoint folders without a checkpoint that no running training has reserved."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        if not (folder / CHECKPOINT).is_file():
+            with suppress(OSError):  # in use, or of another user
+                remove_unlocked(folder)
