@@ -13,11 +13,11 @@ import torch
 from boats_runtime.errors import RunError
 from boats_runtime.files import write_atomic
 from boats_runtime.progress import track
+from boats_train.runs.checkpoints import CHECKPOINT
 
 EpochMetrics = dict[str, float]
 """Metrics of one epoch by name, among them `epoch`, counted from 1, and `train_loss`."""
 
-CHECKPOINT = "checkpoint.pt"
 CURVES = "curves.csv"
 
 

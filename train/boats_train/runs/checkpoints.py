@@ -7,9 +7,9 @@ from pathlib import Path
 
 from boats_runtime.errors import OutputError
 from boats_runtime.files import lock_folder, remove_unlocked
-from boats_train.finetune.loop import CHECKPOINT
 
 PREFIX = ".training-"
+CHECKPOINT = "checkpoint.pt"
 
 
 @contextmanager
