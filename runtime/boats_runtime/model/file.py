@@ -1,10 +1,9 @@
 """Checks of a model file before ONNX Runtime opens it, because the file can come from anyone.
 
-Only the content that `boats-export` writes is accepted: one graph of standard operators with its
-weights inside. A file that refers to other files, has custom operators or functions, or has a graph
-inside a graph (such as a loop) is refused, and so is a file that was changed after its export.
-
-The field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+Only the content that `boats-export` writes is accepted: one graph of known operators with its
+weights inside, in the shortest encoding, within limits of memory. A file that refers to other
+files, has custom operators or functions, or has a graph inside a graph (such as a loop) is refused,
+and so is a file that was changed after its export.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,11 @@ from pathlib import Path
 
 from boats_runtime.errors import ModelError
 from boats_runtime.model.digest import verify_digest
+from boats_runtime.model.graph import GraphError
+from boats_runtime.model.memory import check_memory
 from boats_runtime.model.metadata import ModelMetadata
-from boats_runtime.model.protobuf import read_fields
+from boats_runtime.model.protobuf import Message, Reader, RefusedError
+from boats_runtime.model.schema import MODEL
 
 MAX_BYTES = 1 << 30
 """Size of the largest file that is read; ResNet50 in float32 has a tenth of it."""
@@ -21,14 +23,14 @@ MAX_BYTES = 1 << 30
 MAX_NODES = 20_000
 """Number of nodes of the largest graph; ResNet50 in int8 has 500."""
 
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-"""Domains of the accepted operators: those of the ONNX standard."""
+DOMAINS = ("", "ai.onnx")
+"""Both names of the domain of the accepted operators."""
 
-_GRAPH, _OPSET, _PROPERTY, _FUNCTION = 7, 8, 14, 25
-_NODE, _INITIALIZER, _SPARSE_INITIALIZER = 1, 5, 15
-_ATTRIBUTE, _DOMAIN = 5, 7
-_TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS, _SPARSE_TENSORS = 5, 6, 10, 11, (22, 23)
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+OPSETS = (18, 19, 20)
+"""Versions of the operators that `boats-export` can write."""
+
+ORT_FORMAT = b"ORTM"
+"""Bytes 4 to 7 of a file in ONNX Runtime's own format, which these checks cannot read."""
 
 
 @dataclass(frozen=True)
@@ -88,78 +90,49 @@ def check_content(content: bytes) -> dict[str, str]:
     Raises:
         ModelError: If it is not an ONNX model, or has content that `boats-export` never writes.
     """
-    properties: dict[str, str] = {}
-    graphs = 0
+    if content[4:8] == ORT_FORMAT:
+        raise ModelError("refused: it is in ONNX Runtime's own format, not in that of ONNX")
     try:
-        for number, value in read_fields(memoryview(content)):
-            if number == _GRAPH:
-                _check_graph(_to_message(value))
-                graphs += 1
-            elif number == _OPSET:
-                _check_domain(_read_text(value, 1))
-            elif number == _PROPERTY:
-                properties[_read_text(value, 1)] = _read_text(value, 2)
-            elif number == _FUNCTION:
-                raise ModelError("refused: it defines its own functions")
+        model = Reader().read(memoryview(content), MODEL)
+        if "graph" not in model:
+            raise ModelError("not an ONNX model, or a damaged one")
+        _check_opsets(model)
+        _check_nodes(model["graph"])
+        check_memory(model["graph"])
+        return _read_properties(model)
+    except (RefusedError, GraphError) as error:
+        raise ModelError(f"refused: {error}") from error
     except ValueError as error:
         raise ModelError("not an ONNX model, or a damaged one") from error
-    if graphs != 1:
-        raise ModelError("not an ONNX model, or a damaged one")
-    return properties
 
 
-def _check_graph(graph: memoryview) -> None:
-    nodes = 0
-    for number, value in read_fields(graph):
-        if number == _NODE:
-            nodes += 1
-            _check_node(_to_message(value))
-        elif number == _INITIALIZER:
-            _check_tensor(value)
-        elif number == _SPARSE_INITIALIZER:
-            raise ModelError("refused: it has sparse weights")
-    if nodes > MAX_NODES:
-        raise ModelError(f"refused: {nodes:,} nodes, more than {MAX_NODES:,}")
+def _check_opsets(model: Message) -> None:
+    opsets = model.get("opset_import", ())
+    for opset in opsets:
+        _check_domain(opset)
+    if len(opsets) != 1 or opsets[0].get("version") not in OPSETS:
+        raise GraphError(f"it does not use one of the opsets {OPSETS[0]} to {OPSETS[-1]}")
 
 
-def _check_node(node: memoryview) -> None:
-    for number, value in read_fields(node):
-        if number == _DOMAIN:
-            _check_domain(_to_text(value))
-        elif number == _ATTRIBUTE:
-            for field, content in read_fields(_to_message(value)):
-                if field in (_SUBGRAPH, _SUBGRAPHS):
-                    raise ModelError("refused: it has a graph in a graph, such as a loop")
-                if field in _SPARSE_TENSORS:
-                    raise ModelError("refused: it has sparse weights")
-                if field in (_TENSOR, _TENSORS):
-                    _check_tensor(content)
+def _check_nodes(graph: Message) -> None:
+    nodes = graph.get("node", ())
+    if len(nodes) > MAX_NODES:
+        raise GraphError(f"{len(nodes):,} nodes, more than {MAX_NODES:,}")
+    for node in nodes:
+        _check_domain(node)
 
 
-def _check_domain(domain: str) -> None:
+def _check_domain(message: Message) -> None:
+    domain = message.get("domain", "")
     if domain not in DOMAINS:
-        raise ModelError(f"refused: operators of {domain!r}, a domain outside the ONNX standard")
+        raise GraphError(f"operators of {domain[:80]!r}, a domain outside the ONNX standard")
 
 
-def _check_tensor(tensor: int | memoryview) -> None:
-    for number, value in read_fields(_to_message(tensor)):
-        if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0):
-            raise ModelError("refused: it has weights in other files")
-
-
-def _read_text(message: int | memoryview, field: int) -> str:
-    """Return a text field; the last one if it is repeated, and an empty text if it is missing."""
-    texts = [
-        _to_text(value) for number, value in read_fields(_to_message(message)) if number == field
-    ]
-    return texts[-1] if texts else ""
-
-
-def _to_text(value: int | memoryview) -> str:
-    return str(_to_message(value), "utf-8")
-
-
-def _to_message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise ValueError("expected a message, found a number")
-    return value
+def _read_properties(model: Message) -> dict[str, str]:
+    properties: dict[str, str] = {}
+    for entry in model.get("metadata_props", ()):
+        key = entry.get("key", "")
+        if key in properties:
+            raise GraphError(f"it has the metadata {key[:80]!r} twice")
+        properties[key] = entry.get("value", "")
+    return properties

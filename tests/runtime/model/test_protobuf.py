@@ -8,7 +8,7 @@ def test_read_fields__every_wire_type() -> None:
     attribute = onnx.AttributeProto(name="größe", i=-3, f=1.5, ints=[1, 300], s=b"\0\xff")
     fields = {
         number: bytes(value) if isinstance(value, memoryview) else value
-        for number, value in read_fields(memoryview(attribute.SerializeToString()))
+        for number, _, value in read_fields(memoryview(attribute.SerializeToString()))
     }
     assert fields[1] == "größe".encode()
     assert fields[3] == (1 << 64) - 3  # two's complement
@@ -18,7 +18,8 @@ def test_read_fields__every_wire_type() -> None:
 
 def test_read_fields__repeated_fields_keep_their_order() -> None:
     message = onnx.NodeProto(input=["b", "a", ""]).SerializeToString()
-    assert [bytes(value) for number, value in read_fields(memoryview(message))] == [b"b", b"a", b""]
+    values = [bytes(value) for _, _, value in read_fields(memoryview(message))]
+    assert values == [b"b", b"a", b""]
 
 
 def test_read_fields__empty_message() -> None:
@@ -36,6 +37,11 @@ def test_read_fields__empty_message() -> None:
         pytest.param(b"\x0b\x0c", id="group, which is obsolete"),
         pytest.param(b"\x07", id="unknown wire type"),
         pytest.param(b"\x02\x00", id="field 0"),
+        pytest.param(b"\x00\x01", id="number of field 0"),
+        pytest.param(b"\x08\x81\x00", id="number in a longer form"),
+        pytest.param(b"\x88\x00\x01", id="field number in a longer form"),
+        pytest.param(b"\x0a\x81\x00a", id="size in a longer form"),
+        pytest.param(b"\x08" + b"\xff" * 9 + b"\x02", id="number of 65 bits"),
     ],
 )
 def test_read_fields__malformed(content: bytes) -> None:
