@@ -112,7 +112,7 @@ def test_export__help(run_main: Main, capsys: Capture) -> None:
     assert run_main("--help") == 0
     output = capsys.readouterr().out
     assert output.startswith("Usage: boats-export [OPTIONS] [run]\n")
-    assert "boats-export inspect FILE" in output
+    assert "boats-export inspect boats.onnx" in output
 
 
 def test_export__help_states_the_allowed_losses(run_main: Main, capsys: Capture) -> None:

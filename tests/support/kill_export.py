@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import torch
 from boats_export import export, quantize
 from boats_export.export import Exporter, ExportSettings
 from boats_export.network import export_network
+from boats_export.verification_images import PREFETCH_DEPTH
 from boats_train.runs.run import Run, load_run
 
 KILLS = {"fp32": 15, "int8": 5}
@@ -33,16 +35,23 @@ EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir"
 """Audit events of Python that are counted; they are raised before the operation."""
 
 OLDER = b"older"
-HALF_WRITTEN = -1
+HALF_WRITTEN = ("half written", 0)
 SIZE_LIMIT = 1_000_000
+
+Kill = tuple[str, int]
+"""Kind and number, from 1, of the file operation before which a child process is killed. The kind
+`output` is in the folder of the file, `image` on an image."""
 
 
 def export_file(run: Run, out: Path, precision: str, notify: Callable[[str], None]) -> None:
-    """Export and report each file operation by its path."""
+    """Export and report the kind of each file operation."""
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event in EVENTS:
-            notify(str(arguments[0]))
+        path = Path(str(arguments[0])) if event in EVENTS else Path()
+        if path.is_relative_to(out.parent):
+            notify("output")
+        elif path.suffix == ".jpg":
+            notify("image")
 
     exporter = Exporter(
         run,
@@ -66,44 +75,46 @@ def run_child(task: Callable[[], None]) -> int:
 
 
 def list_events(run: Run, out: Path, precision: str) -> list[str]:
-    """Export in a child process and return the paths of its file operations."""
+    """Export in a child process and return the kinds of its file operations."""
     listing = out.with_name("events.txt")
 
     def task() -> None:
-        paths: list[str] = []
-        export_file(run, out, precision, paths.append)
-        listing.write_text("\n".join(path.replace("\n", " ") for path in list(paths)))
+        kinds: list[str] = []
+        export_file(run, out, precision, kinds.append)
+        listing.write_text("\n".join(list(kinds)))
 
     if run_child(task):
         raise RuntimeError("the export failed")
-    paths = listing.read_text().splitlines()
+    kinds = listing.read_text().splitlines()
     listing.unlink()
-    return paths
+    return kinds
 
 
-def choose_kills(paths: list[str], folder: Path, count: int) -> list[int]:
-    """Return the numbers of random file operations, from 1, most of them in the folder."""
+def choose_kills(kinds: list[str], count: int) -> list[Kill]:
+    """Return random kills, most of them at operations in the folder of the file."""
     rng = random.Random(0)  # noqa: S311
-    inside = [n for n, path in enumerate(paths, 1) if Path(path).is_relative_to(folder)]
-    outside = [n for n, path in enumerate(paths, 1) if not Path(path).is_relative_to(folder)]
-    inside = sorted(rng.sample(inside, min(len(inside), count - 3)))
-    return [*inside, *rng.sample(outside, count - 1 - len(inside)), HALF_WRITTEN]
+    outputs = kinds.count("output") - 1  # without the list of the events
+    # How many images are decoded ahead at the end depends on the threads.
+    images = kinds.count("image") - 2 * PREFETCH_DEPTH
+    chosen = rng.sample(range(1, outputs + 1), min(outputs, count - 3))
+    kills = [("output", number) for number in sorted(chosen)]
+    others = rng.sample(range(1, images + 1), count - 1 - len(kills))
+    return [*kills, *(("image", number) for number in others), HALF_WRITTEN]
 
 
-def kill(run: Run, out: Path, precision: str, number: int) -> int:
-    """Export in a child process that is killed before a file operation; return its exit code."""
+def kill(run: Run, out: Path, precision: str, where: Kill) -> int:
+    """Export in a child process that is killed; return its exit code."""
     lock = threading.Lock()
-    count = 0
+    counts: Counter[str] = Counter()
 
-    def notify(_: str) -> None:
-        nonlocal count
+    def notify(kind: str) -> None:
         with lock:
-            count += 1
-            if count == number:
+            counts[kind] += 1
+            if where == (kind, counts[kind]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def task() -> None:
-        if number == HALF_WRITTEN:
+        if where == HALF_WRITTEN:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # a write beyond the limit then kills
             resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE_LIMIT, SIZE_LIMIT))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -116,12 +127,12 @@ def kill_all(run: Run, folder: Path, precision: str) -> dict[str, object]:
     """Kill exports in one precision and return what happened."""
     folder.mkdir()
     out = folder / "boats.onnx"
-    kills = choose_kills(list_events(run, out, precision), folder, KILLS[precision])
+    kills = choose_kills(list_events(run, out, precision), KILLS[precision])
     whole = out.read_bytes()
     results = []
-    for number in kills:
+    for where in kills:
         out.write_bytes(OLDER)
-        code = kill(run, out, precision, number)
+        code = kill(run, out, precision, where)
         content = {OLDER: "older", whole: "whole"}.get(out.read_bytes(), "damaged")
         results.append((code, content, len(list(folder.iterdir())) - 1))
     code = run_child(lambda: export_file(run, out, precision, lambda _: None))
