@@ -6,6 +6,7 @@ import pytest
 from boats_runtime.files import lock_folder
 from boats_train.finetune import loop
 from boats_train.finetune.loop import CHECKPOINT
+from boats_train.runs.run import load_run
 
 HEAD = (
     "--model", "finetune", "--backbone", "shufflenet_v2_x0_5", "--weights", "none",
@@ -47,6 +48,7 @@ def test_train__resume_finds_nothing(
     train: Train, dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("--data", dataset_folder, *HEAD, "--resume") == 0
+    assert load_run(Path("runs")).config.learning_rate == 1e-2  # chosen by held-out days
     message = "--resume: runs has no checkpoint of this training: starting with epoch 1\n"
     assert message in capsys.readouterr().err
 

@@ -24,7 +24,7 @@ MODULES = ("matplotlib", "safetensors", "scipy", "sklearn", "skops", "torch", "t
 
 SCHEDULES = {
     "svm": (0.0, 0, 0),
-    "finetune": (1e-4, 100, 128),
+    "finetune": (1e-2, 100, 128),
     "unfreeze": (3e-4, 30, 32),
     "cnn": (1e-3, 10, 128),
 }
@@ -78,7 +78,10 @@ def train(
         ),
     ] = "",
     lr: Annotated[
-        float | None, Option(help="finetune, cnn: learning rate.", show_default="1e-4; cnn: 1e-3")
+        float | None,
+        Option(
+            help="finetune, cnn: learning rate.", show_default="1e-2; unfreeze: 3e-4; cnn: 1e-3"
+        ),
     ] = None,
     epochs: Annotated[
         int | None, Option(help="finetune, cnn: number of epochs.", show_default="100; cnn: 10")
@@ -203,7 +206,7 @@ def run_training(
         typer.echo(f"{format_result(result)}\n")
         name = f"{format_time()}-{config.model}-{config.backbone}"
         folder = write_run(result.run, out, name, lambda folder: write_plots(result, folder))
-    typer.echo(f"run: {folder}")
+    print_lines(f"run: {folder}")
     return result
 
 
@@ -226,7 +229,7 @@ def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Pat
             outcomes = report_comparison.train_report_models(config, dataset, workspace)
     report_comparison.write_comparison(outcomes, folder)
     typer.echo(report_comparison.format_comparison(outcomes))
-    typer.echo(f"comparison: {folder}")
+    print_lines(f"comparison: {folder}")
 
 
 def make_workspace(
