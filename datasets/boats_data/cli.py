@@ -6,7 +6,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from boats_runtime.cli.app import create_app, create_log, require_extra, run_app
+from boats_runtime.cli.app import create_app, create_log, print_lines, require_extra, run_app
+from boats_runtime.cli.command import Command
 
 COMMAND = "boats-data"
 
@@ -14,7 +15,7 @@ app = create_app(COMMAND)
 log = create_log(COMMAND)
 
 
-@app.command()
+@app.command(cls=Command, epilog="boats-data check data")
 def check(
     data: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder with train/<class>/*.jpg and valid/.")
@@ -29,7 +30,10 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look for problems that spoil training or its scores; exit with 1 if there are any."""
+    """Look for problems that spoil training or its scores.
+
+    Exit codes: 0 without findings, 1 with findings (errors or warnings).
+    """
     from boats_data.check.checks import check_data
     from boats_data.check.report import to_json, to_lines
 
@@ -37,13 +41,12 @@ def check(
     if as_json:
         typer.echo(json.dumps(to_json(report), indent=2))
     else:
-        for line in to_lines(report):
-            typer.echo(line)
+        print_lines(*to_lines(report))
     if report.findings:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command, epilog="boats-data fetch data")
 def fetch(
     data: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder for the dataset; must not exist.")
@@ -63,7 +66,7 @@ def fetch(
     require_extra(COMMAND, "train", ("pooch",))
     from boats_data.fetch.fetch import fetch_data
 
-    typer.echo(fetch_data(data, log, url=url, archive=archive, manifest_file=manifest))
+    print_lines(fetch_data(data, log, url=url, archive=archive, manifest_file=manifest))
 
 
 def main() -> NoReturn:

@@ -7,8 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_data.check.findings import Finding, format_count, make_finding
-from boats_data.check.perceptual_hash import BITS, MAX_PAIRS, find_near_pairs
+from boats_data.check.perceptual_hash import (
+    BITS,
+    MAX_PAIRS,
+    are_nearly_identical,
+    find_near_pairs,
+)
 from boats_data.check.scan import ScannedImage
+
+LOOK_ALIKE_ADVICE = (
+    "Look at each pair: images with a plain background look alike without being the same."
+)
 
 
 def find_duplicates(images: Sequence[ScannedImage]) -> Iterator[Finding]:
@@ -23,7 +32,12 @@ def find_duplicates(images: Sequence[ScannedImage]) -> Iterator[Finding]:
     yield from _find_pairs(decoded, _pair_identical(decoded))
     hashes = np.stack([image.hash for image in decoded])
     contents = np.unique([image.digest for image in decoded], return_inverse=True)[1]
-    yield from _find_pairs(decoded, *find_near_pairs(hashes, contents))
+    pairs, distances = find_near_pairs(hashes, contents)
+    is_same = are_nearly_identical(hashes, pairs)
+    yield from _find_pairs(decoded, pairs[is_same], distances[is_same], searched=len(pairs))
+    yield from _find_pairs(
+        decoded, pairs[~is_same], distances[~is_same], searched=len(pairs), look_alike=True
+    )
 
 
 def _pair_identical(images: Sequence[ScannedImage]) -> NDArray[np.int64]:
@@ -41,6 +55,9 @@ def _find_pairs(
     images: Sequence[ScannedImage],
     pairs: NDArray[np.int64],
     distances: NDArray[np.int64] | None = None,
+    *,
+    searched: int = 0,
+    look_alike: bool = False,
 ) -> Iterator[Finding]:
     """Yield findings about pairs of equal images; the second image of a pair is the redundant one.
 
@@ -48,11 +65,13 @@ def _find_pairs(
         images: Images that the pairs refer to.
         pairs: Indices `(P, 2) int64`, the smaller index first.
         distances: Number of differing bits `(P,) int64`; None for identical files.
+        searched: Number of near pairs that the search found.
+        look_alike: Whether the images only look alike, which is a warning.
     """
     code, adjective, note = "duplicates", "identical", ""
     if distances is not None:
         code, adjective = "near-duplicates", "nearly identical"
-        if len(pairs) == MAX_PAIRS:
+        if searched == MAX_PAIRS:
             note = f" The search ended at {MAX_PAIRS:,} pairs."
 
     def describe(pair: int) -> str:
@@ -64,12 +83,14 @@ def _find_pairs(
     for relation, mask, place, other, advice in _relate(images, pairs):
         if mask.any():
             count = len(np.unique(pairs[mask, 1]))
+            verb = f"{'is' if count == 1 else 'are'} {adjective} to"
+            if look_alike:
+                verb = "looks like" if count == 1 else "look like"
             yield make_finding(
                 f"{code}-{relation}",
-                "warning" if relation == "in-split" else "error",
-                f"{format_count(count, 'image')}{place} {'is' if count == 1 else 'are'} "
-                f"{adjective} to {other}.{note}",
-                advice,
+                "warning" if look_alike or relation == "in-split" else "error",
+                f"{format_count(count, 'image')}{place} {verb} {other}.{note}",
+                LOOK_ALIKE_ADVICE if look_alike else advice,
                 map(describe, np.flatnonzero(mask).tolist()),
                 count,
             )

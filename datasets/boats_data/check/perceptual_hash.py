@@ -18,6 +18,13 @@ a brightness of 1.2 up to 30. Images of different boats differ in at least 51 bi
 if the camera moves.
 """
 
+MAX_DIFFERENT_SHARE = 0.16
+"""Largest share of the edges of either image that differ between nearly identical images.
+
+A plain background has no edges, so hashes of different images with plain backgrounds differ in few
+bits: such images only look alike. Half of the bits of an image without plain parts are edges.
+"""
+
 MAX_PAIRS = 1_000_000
 """Number of pairs at which the search ends."""
 
@@ -51,6 +58,17 @@ def compute_hash(image: Image.Image) -> NDArray[np.bool_]:
     brighter_right = luma[:CELLS, 1:] > luma[:CELLS, :-1]
     brighter_below = luma[1:, :CELLS] > luma[:-1, :CELLS]
     return np.concatenate([brighter_right.ravel(), brighter_below.ravel()])
+
+
+def are_nearly_identical(hashes: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which near pairs `(P, 2) int64` differ in a small share of their edges, `(P,) bool`.
+
+    The others look alike, for example because of a plain background.
+    """
+    first, second = (np.packbits(hashes[pairs[:, side]], axis=1) for side in (0, 1))
+    different = np.bitwise_count(first ^ second).sum(axis=1)
+    edges = np.bitwise_count(first | second).sum(axis=1)
+    return np.asarray((edges > 0) & (different <= MAX_DIFFERENT_SHARE * edges))
 
 
 def find_near_pairs(

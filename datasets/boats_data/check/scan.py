@@ -13,6 +13,7 @@ from boats_data.dataset import Dataset
 from boats_runtime.errors import ImageError
 from boats_runtime.preprocessing import apply_orientation, decode
 from boats_runtime.progress import track
+from boats_runtime.regular_files import read_regular
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def scan_images(dataset: Dataset) -> list[ScannedImage]:
 
 def _scan(path: Path, image: ScannedImage) -> ScannedImage:
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         return replace(image, error=f"cannot be read: {error.strerror or error}")
     image = replace(image, digest=hashlib.sha256(content).hexdigest())

@@ -64,6 +64,30 @@ def test_find_duplicates__changed_image(dataset: CheckedDataset, change: str) ->
     assert finding.examples[0].startswith("train/a/00.jpg and valid/a/other.jpg: ")
 
 
+def draw_on_plain_water(number: int) -> Image.Image:
+    """Return a plain image with a small boat that depends on the number."""
+    image = Image.new("RGB", (160, 48), (90, 110, 100))
+    image.paste((40, 30, 20), (10 + 40 * number, 20, 18 + 40 * number, 26))
+    return image
+
+
+def test_find_duplicates__plain_background(dataset: CheckedDataset) -> None:
+    dataset.add("train/a/plain.png", draw_on_plain_water(0))
+    dataset.add("valid/b/plain.png", draw_on_plain_water(2))
+    classes, splits = dataset.find()
+    assert (classes.code, classes.severity) == ("near-duplicates-across-classes", "warning")
+    assert (splits.code, splits.severity) == ("near-duplicates-across-splits", "warning")
+    assert splits.message == "1 image of valid looks like an image of train."
+    assert splits.advice.startswith("Look at each pair: ")
+
+
+def test_find_duplicates__nearly_identical_on_a_plain_background(dataset: CheckedDataset) -> None:
+    dataset.add("train/a/plain.png", draw_on_plain_water(0), compress_level=1)
+    dataset.add("valid/a/plain.png", draw_on_plain_water(0), compress_level=9)
+    finding = dataset.find_only()
+    assert (finding.code, finding.severity) == ("near-duplicates-across-splits", "error")
+
+
 def test_find_duplicates__no_image_can_be_decoded(dataset: CheckedDataset) -> None:
     for path in dataset.root.rglob("*.jpg"):
         path.write_text(path.name)
