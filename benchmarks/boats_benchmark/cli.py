@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from boats_runtime.cli.app import create_app, create_log, run_app
+from boats_runtime.cli.command import Command
 from boats_runtime.errors import BoatsError, ModelError, OutputError, ProviderError, UsageError
 from boats_runtime.installation import install_command
 
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
 COMMAND = "boats-benchmark"
 MAX_IMAGES = 100
 
+EXAMPLES = """
+boats-benchmark boats.onnx
+boats-benchmark boats.onnx int8.onnx --threads 1,2,4 --output results/
+boats-benchmark boats.onnx --provider cpu --provider cuda --scenario offline --batch 1,8,32
+"""
+
 app = create_app(COMMAND)
 log = create_log(COMMAND)
 
 
-@app.command()
+@app.command(cls=Command, epilog=EXAMPLES)
 def benchmark(
     models: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Exported files.")],
     provider: Annotated[

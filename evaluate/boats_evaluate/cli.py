@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from boats_runtime.cli.app import create_app, create_log, require_extra, run_app
+from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
 COMMAND = "boats-evaluate"
 MODULES = ("jinja2", "scipy", "sklearn")
 
+EXAMPLES = """
+boats-evaluate boats.onnx data/test --report report.html
+boats-evaluate boats.onnx data/test --json > baseline.json
+boats-evaluate new.onnx data/test --gate baseline.json
+"""
+
 app = create_app(COMMAND)
 log = create_log(COMMAND)
 
 
-@app.command()
+@app.command(cls=Command, epilog=EXAMPLES)
 def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Model exported by boats-export.")],
     folder: Annotated[

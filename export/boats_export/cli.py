@@ -11,10 +11,12 @@ from typer.core import TyperGroup
 from boats_runtime.cli.app import (
     create_app,
     create_log,
+    print_lines,
     require_extra,
     run_app,
     set_passive_openmp,
 )
+from boats_runtime.cli.command import Command
 from boats_runtime.errors import UsageError
 from boats_runtime.files import write_atomic
 from boats_runtime.providers.wheels import import_onnxruntime
@@ -45,21 +47,27 @@ class ExportGroup(TyperGroup):
         if args and args[0] != DEFAULT and args[0] in self.commands:
             return super().make_context(info_name, args, parent, **extra)
         settings = {**self.context_settings, **extra}
-        return self.commands[DEFAULT].make_context(info_name, args, parent, **settings)
+        command = self.commands[DEFAULT]
+        command.params += [option for option in self.params if option not in command.params]
+        return command.make_context(info_name, args, parent, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that `make_context` has chosen."""
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
 
+EXAMPLES = """
+boats-export
+boats-export runs/latest --precision int8 --out int8.onnx
+boats-export inspect boats.onnx    # verifies a file and prints its metadata
+"""
+
 app = create_app(COMMAND)
 app.info.cls = ExportGroup
 log = create_log(COMMAND)
 
 
-@app.command(
-    DEFAULT, epilog="`boats-export inspect FILE` verifies and prints the metadata of a file."
-)
+@app.command(DEFAULT, cls=Command, epilog=EXAMPLES)
 def export(
     run: Annotated[
         Path, typer.Argument(help="Run folder of boats-train, or a folder of runs: its latest run.")
@@ -134,16 +142,16 @@ def export(
     )
     settings = ExportSettings(precision, layout, max_drop, target, allow_lost_classes)
     metadata = Exporter(trained, settings, log, data).export(out)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; verified:")
+    print_lines(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}; verified:")
     for line in format_proof(metadata):
         typer.echo(line)
     if card:
         card_path = out.with_suffix(".md")
         write_atomic(card_path, create_card(out, metadata).encode())
-        typer.echo(f"model card: {card_path}")
+        print_lines(f"model card: {card_path}")
 
 
-@app.command()
+@app.command(cls=Command, epilog="boats-export inspect boats.onnx")
 def inspect(
     file: Annotated[Path, typer.Argument(help="File of boats-export.")] = Path("boats.onnx"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the metadata as JSON.")] = False,

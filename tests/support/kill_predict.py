@@ -2,9 +2,9 @@
 
 Usage: python kill_predict.py output|watch KILLS MODEL FOLDER
 
-`output` classifies FOLDER into results.jsonl in the current folder. `watch` watches FOLDER, prints to
-results.jsonl, and is interrupted when all images have a result. The commands run in child processes
-that share the imports of this one. Their exit codes are printed as JSON.
+`output` classifies FOLDER into results.jsonl in the current folder. `watch` watches FOLDER, prints
+to results.jsonl, and is interrupted when all images have a result. The commands run in child
+processes that share the imports of this one. Their exit codes are printed as JSON.
 """
 
 import json
@@ -80,7 +80,7 @@ def run_child(mode: str, model: str, folder: str, number: int) -> int:
     options = ["--model", model, "--provider", "cpu", "--quiet"]
     count = 3 if number >= 0 else -1
     if mode == "watch":
-        kill_at_result(count, ("before", "after")[number % 2], len(os.listdir(folder)))
+        kill_at_result(count, ("before", "after")[number % 2], len(list(Path(folder).iterdir())))
         os.dup2(os.open(OUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT), sys.stdout.fileno())
         options += ["--watch", folder, "--journal", "journal"]
     else:

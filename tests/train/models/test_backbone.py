@@ -98,6 +98,14 @@ def test_build_backbone__unknown_name(name: str, similar: str) -> None:
     assert set(names) <= set(torchvision.models.list_models(module=torchvision.models))
 
 
+@pytest.mark.parametrize("prefix", ["timm/", "timm:", "hf_hub:timm/", "hf-hub:"])
+def test_build_backbone__timm_is_not_supported(prefix: str) -> None:
+    name = f"{prefix}resnet18.a1_in1k"
+    message = f"--backbone {name}: only classification networks of torchvision are supported"
+    with pytest.raises(UsageError, match=f"^{message}, not timm; use for example resnet18"):
+        build_backbone(name)
+
+
 @pytest.mark.parametrize(
     ("name", "head", "suffix"),
     [

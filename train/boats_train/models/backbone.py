@@ -33,6 +33,9 @@ _OPTIONS: dict[str, dict[str, bool]] = {
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """Keys in the ImageNet files of DenseNet; torchvision renames them on loading."""
 
+_TIMM = re.compile("timm[/:]|hf[-_]hub:")
+"""Prefixes of names in timm and on the Hugging Face Hub."""
+
 
 class DownloadError(UsageError):
     """The ImageNet weights could not be downloaded."""
@@ -58,8 +61,12 @@ def build_backbone(name: str) -> nn.Module:
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        similar = difflib.get_close_matches(name, known, 6, 0.5) or ["resnet50"]
         reason = "not a classification network of torchvision"
+        wanted = name
+        if _TIMM.match(name):
+            reason = "only classification networks of torchvision are supported, not timm"
+            wanted = re.split("[/:]", name)[-1].partition(".")[0]
+        similar = difflib.get_close_matches(wanted, known, 6, 0.5) or ["resnet50"]
         raise UsageError(f"--backbone {name}: {reason}; use for example {', '.join(similar)}")
     network: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     if isinstance(getattr(network, "avgpool", None), nn.Module):
