@@ -22,6 +22,11 @@ from boats_train.finetune.loop import Checkpoint
 from support.fine_tuning import fine_tune_small, load_data
 
 KILLS = (
+    # Before the first checkpoint, so that the training starts again each time.
+    *(("step", number) for number in (1, 2, 3, 4)),
+    *(("write", number) for number in (1, 2)),
+    *(("step", number) for number in (4, 3, 2, 1)),
+    *(("write", number) for number in (2, 1, 2, 1, 2)),
     ("step", 2),  # in the first epoch
     ("write", 1),  # before the first curves.csv is complete
     ("write", 2),  # before the first checkpoint is complete

@@ -29,6 +29,7 @@ MAX_PAIRS = 1_000_000
 """Number of pairs at which the search ends."""
 
 _BLOCK = 512
+_BIT_COUNTS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, np.uint8)
 _PIXELS = 4
 _PREPROCESSING = Preprocessing((CELLS + 1) * _PIXELS, (CELLS + 1) * _PIXELS)
 # Luma of https://www.itu.int/rec/R-REC-BT.601 in thousandths. Integers, so that uniform parts of
@@ -65,9 +66,10 @@ def are_nearly_identical(hashes: NDArray[np.bool_], pairs: NDArray[np.int64]) ->
 
     The others look alike, for example because of a plain background.
     """
-    first, second = (np.packbits(hashes[pairs[:, side]], axis=1) for side in (0, 1))
-    different = np.bitwise_count(first ^ second).sum(axis=1)
-    edges = np.bitwise_count(first | second).sum(axis=1)
+    packed = np.packbits(hashes, axis=1)
+    first, second = packed[pairs[:, 0]], packed[pairs[:, 1]]
+    different = _BIT_COUNTS[first ^ second].sum(axis=1, dtype=np.int64)
+    edges = _BIT_COUNTS[first | second].sum(axis=1, dtype=np.int64)
     return np.asarray((edges > 0) & (different <= MAX_DIFFERENT_SHARE * edges))
 
 

@@ -85,7 +85,9 @@ def test_training_loop__killed_training_ends_like_an_uninterrupted_one(
         env={"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [0, -9, -9, -9, -9, -9, 0]
+    assert json.loads(done.stdout) == [0, *[-9] * 20, 0]
+    files = {path.name for path in (tmp_path / "interrupted").iterdir()}
+    assert files == {"checkpoint.pt", "curves.csv"}
     whole, interrupted = (
         torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "interrupted")
     )
