@@ -7,14 +7,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from boats_runtime.cli.app import create_app, run_app
+from boats_runtime.cli.command import Command
 from boats_runtime.errors import ProviderError
+from boats_runtime.text import escape_text
 
 COMMAND = "boats-doctor"
+
+EXAMPLES = """
+boats-doctor
+boats-doctor --model boats.onnx --json
+"""
 
 app = create_app(COMMAND)
 
 
-@app.command()
+@app.command(cls=Command, epilog=EXAMPLES)
 def doctor(
     model: Annotated[
         Path | None,
@@ -59,19 +66,19 @@ def format_findings(findings: dict[str, Any]) -> str:
     }
     lines = [f"{name:13} {text}" for name, text in rows.items()]
     if libraries := findings["cuda_libraries"]:
-        lines.append(f"\nthis ONNX Runtime needs CUDA {findings['onnxruntime']['cuda']}")
+        lines += ["", f"this ONNX Runtime needs CUDA {findings['onnxruntime']['cuda']}")
     for library in libraries:
         version = library["version"] or "unknown version"
         lines.append(f"  {library['name']:20} {version if library['found'] else 'missing'}")
     if findings["providers"]:
-        lines.append("\nprovider      status   first ms   p50 ms")
+        lines += ["", "provider      status   first ms   p50 ms"]
     for name, result in findings["providers"].items():
         if result["status"] == "works":
             times = f"{result['first_ms']:8.2f} {result['p50_ms']:8.2f}"
             lines.append(f"{name:13} works    {times}")
         else:
             lines.append(f"{name:13} {result['status']:8} {result['detail']}")
-    return "\n".join(lines)
+    return "\n".join(map(escape_text, lines))
 
 
 def _format(value: object, yes: str = "", no: str = "") -> str:

@@ -30,7 +30,7 @@ class Provider:
 
     Attributes:
         full_name: Name in ONNX Runtime.
-        install: Instructions to install it; `{cpu}` and `{gpu}` stand for the commands that install
+        instructions: How to install it; `{cpu}` and `{gpu}` stand for the commands that install
             these extras.
         automatic: Whether `auto` tries it. Excluded are providers that are slow to start or have a
             lower precision.
@@ -40,10 +40,15 @@ class Provider:
     """
 
     full_name: str
-    install: str
+    instructions: str
     automatic: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     secondary: tuple[str, ...] = ()
+
+    @property
+    def install(self) -> str:
+        """Instructions to install it where boats is installed."""
+        return self.instructions.format(cpu=install_command("cpu"), gpu=install_command("gpu"))
 
 
 _GPU_WHEEL = "pip uninstall -y onnxruntime, then {gpu}"
@@ -232,8 +237,10 @@ def _describe_absence(name: str, available: list[str]) -> str:
     if importlib.util.find_spec(PLUGINS.get(provider.full_name, "no_plugin")) is not None:
         return f"provider {name}: its plugin finds no device that it can use"
     names = [short for short, other in PROVIDERS.items() if other.full_name in available]
-    install = provider.install.format(cpu=install_command("cpu"), gpu=install_command("gpu"))
-    return f"provider {name} is not in this ONNX Runtime, which has {', '.join(names)}: {install}"
+    return (
+        f"provider {name} is not in this ONNX Runtime, which has {', '.join(names)}: "
+        f"{provider.install}"
+    )
 
 
 def _diagnose(runtime: Any, model: bytes, name: str, error: Exception) -> str:
