@@ -66,7 +66,7 @@ def format_findings(findings: dict[str, Any]) -> str:
     }
     lines = [f"{name:13} {text}" for name, text in rows.items()]
     if libraries := findings["cuda_libraries"]:
-        lines += ["", f"this ONNX Runtime needs CUDA {findings['onnxruntime']['cuda']}")
+        lines += ["", f"this ONNX Runtime needs CUDA {findings['onnxruntime']['cuda']}"]
     for library in libraries:
         version = library["version"] or "unknown version"
         lines.append(f"  {library['name']:20} {version if library['found'] else 'missing'}")
