@@ -86,6 +86,8 @@ def run_app(app: typer.Typer, command: str) -> NoReturn:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(command, f"{where}{error.strerror or error}", OutputError.exit_code)
+    except MemoryError:
+        _fail(command, "not enough memory", BoatsError.exit_code)
     except KeyboardInterrupt:
         _fail(command, "interrupted", INTERRUPTED)
     # Typer turns an interrupt into this exit code.

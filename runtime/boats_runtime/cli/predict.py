@@ -66,6 +66,15 @@ def predict(
             rich_help_panel=MODEL_GROUP,
         ),
     ] = "auto",
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="For a model that is not trusted: stop after this time, and limit the memory.",
+            rich_help_panel=MODEL_GROUP,
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -147,6 +156,12 @@ def predict(
             f"no {DEFAULT_MODEL} in {Path.cwd()}: give --model FILE or set BOATS_MODEL, "
             "or create one with boats-train and boats-export --format onnx"
         )
+    if timeout is not None:
+        from boats_runtime.cli.limits import continue_in_child
+
+        if watch is not None:
+            raise UsageError("--timeout and --watch exclude each other: --watch does not end")
+        provider = continue_in_child(timeout, provider)
     log = create_log(COMMAND, quiet=quiet)
     classifier = _open_classifier(model or DEFAULT_MODEL, provider, images, log)
     from boats_runtime.cli import results

@@ -75,6 +75,7 @@ def test_run_app__each_error_has_an_exit_code() -> None:
         (FileNotFoundError(2, "No such file", "a/b.onnx"), "a/b.onnx: No such file", 3),
         (OSError(28, "No space left on device"), "No space left on device", 3),
         (OSError("cannot write mode F as JPEG"), "cannot write mode F as JPEG", 3),
+        (MemoryError(), "not enough memory", 3),
         (KeyboardInterrupt(), "interrupted", 130),
     ],
     ids=repr,
