@@ -118,6 +118,7 @@ GRAPH = Schema(
         10: _text("doc_string"),
         11: _message(VALUE, "input", repeated=True),
         12: _message(VALUE, "output", repeated=True),
+        13: _message(VALUE, "value_info", repeated=True),  # in files of 0.1.0 with opset 19 and 20
         15: _refused("sparse_initializer", _SPARSE),
         16: _message(ENTRY, "metadata_props", repeated=True),
     },

@@ -45,6 +45,13 @@ def test_read_model__exported_file(tiny_model: Path) -> None:
     assert len(read_model(tiny_model).metadata.labels) == 3
 
 
+def test_read_model__shapes_of_intermediate_values(tmp_path: Path) -> None:
+    # boats 0.1.0 wrote them into files of opset 19 and 20.
+    model = make_model()
+    model.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, [1]))
+    assert read_model(save(model, tmp_path / "m.onnx")).metadata.labels == ("a", "b")
+
+
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
 def test_verify_digest__one_changed_bit(tiny_model: Path, tmp_path: Path, share: float) -> None:
     content = bytearray(tiny_model.read_bytes())
