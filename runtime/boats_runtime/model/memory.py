@@ -64,8 +64,9 @@ def check_memory(graph: Message) -> None:
         if memory > MAX_TOTAL_BYTES:
             raise GraphError(f"its results need more than {MAX_TOTAL_BYTES // _GIB} GiB of memory")
         memory -= released.pop(index, 0)
+    for value in (*outputs, *graph.get("value_info", ())):
+        _read_sizes(value.get("type", {}).get("tensor_type", {}).get("shape", {}))
     for output in outputs:
-        _read_sizes(output.get("type", {}).get("tensor_type", {}).get("shape", {}))
         if output.get("name", "") not in values:
             raise GraphError("an output is not defined")
 
