@@ -7,6 +7,7 @@ from typing import Any
 
 from boats_benchmark.timing import Estimate
 from boats_runtime.files import write_atomic
+from boats_runtime.text import escape_text
 
 COLUMNS = (
     "file", "provider", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "images/s",
@@ -25,7 +26,7 @@ def format_table(results: Sequence[ResultJson], scenario: str) -> list[str]:
     for row in cells:
         padded = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join([row[0].ljust(widths[0]), *padded]))
-    return lines + _format_errors(results)
+    return [*map(escape_text, lines), *_format_errors(results)]
 
 
 def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
@@ -46,7 +47,7 @@ def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
     lines = [
         f"# boats-benchmark: {scenario}",
         "",
-        *(f"**{warning}**\n" for warning in environment["warnings"]),
+        *(f"**{escape_text(warning)}**\n" for warning in environment["warnings"]),
         format_markdown(header, cells),
         *(f"\n{line}" for line in _format_errors(results)),
         "",
@@ -60,9 +61,9 @@ def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
         f"- versions: Python {environment['python']}, {', '.join(versions)}",
         f"- date: {environment['when']}, commit {environment['commit'] or 'unknown'}",
         f"- load average: {environment['load_before']} before, {environment['load_after']} after",
-        f"- digests: {_format_digests(results)}",
+        escape_text(f"- digests: {_format_digests(results)}"),
         "- p50, p90 and p99 are percentiles of the runs with 95% intervals; p99 needs 1,000 runs",
-        f"- command: `{record['command']}`",
+        escape_text(f"- command: `{record['command']}`"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -73,7 +74,7 @@ def format_markdown(
     """Return a Markdown table whose columns after the first `text_columns` are right-aligned."""
     alignment = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     lines = [header, alignment, *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+    return "\n".join(escape_text(f"| {' | '.join(map(str, cells))} |") for cells in lines)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -94,7 +95,7 @@ def select_successful(results: Sequence[ResultJson]) -> list[ResultJson]:
 
 def _format_errors(results: Sequence[ResultJson]) -> list[str]:
     return [
-        f"{result['model']} on {result['provider']}: {result['error']}"
+        escape_text(f"{result['model']} on {result['provider']}: {result['error']}")
         for result in results
         if result["error"]
     ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from boats_runtime.errors import DataError
 from boats_runtime.preprocessing import SUFFIXES
+from boats_runtime.text import is_printable
 
 SPLITS = ("train", "valid", "test")
 """Folder names of the splits; `test` is optional."""
@@ -99,21 +100,32 @@ def scan_split(folder: Path, classes: Sequence[str]) -> LabeledImages:
 def scan_classes(folder: Path) -> dict[str, tuple[Path, ...]]:
     """List the images of every class folder, sorted, without opening them.
 
+    FIFOs, devices and dangling links with the suffix of an image are listed too: reading them
+    fails, which is reported.
+
     Raises:
-        DataError: If the folder cannot be read, for example because it does not exist.
+        DataError: If the folder cannot be read, for example because it does not exist, or a class
+            has a control character in its name.
     """
     try:
-        return {
+        images = {
             child.name: tuple(
                 path
                 for path in _list_visible(child)
-                if path.suffix.lower() in SUFFIXES and path.is_file()
+                if path.suffix.lower() in SUFFIXES and not path.is_dir()
             )
             for child in _list_visible(folder)
             if child.is_dir()
         }
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    for name in images:
+        if not is_printable(name):
+            raise DataError(
+                f"{folder / name}: the name of a class must not have control characters, "
+                "bidirectional overrides or bytes that are not UTF-8; rename the folder"
+            )
+    return images
 
 
 def list_files(folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from boats_runtime.errors import DataError, ImageError, UsageError
 from boats_runtime.prefetch import prefetch
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.progress import track
+from boats_runtime.regular_files import read_regular
 
 Inputs = Mapping[Preprocessing, NDArray[np.uint8]]
 """Pixels of one image for each preprocessing."""
@@ -125,7 +126,7 @@ def _decode(classifiers: Sequence[Classifier], image: LabeledImage) -> tuple[byt
     """Return the digest of the file and the inputs of the models, or an error message."""
     inputs: dict[Preprocessing, NDArray[np.uint8]] = {}
     try:
-        content = image.path.read_bytes()
+        content = read_regular(image.path)
         for classifier in classifiers:
             if classifier.metadata.preprocessing not in inputs:
                 inputs[classifier.metadata.preprocessing] = classifier.prepare(content)

@@ -21,6 +21,7 @@ from boats_runtime import __version__
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ImageError
 from boats_runtime.progress import track
+from boats_runtime.text import escape_text
 
 SCRIPTS = ("sorting.js", "confusion.js", "threshold.js")
 MAX_CONFUSIONS = 12
@@ -94,7 +95,8 @@ def render_report(
 ) -> str:
     """Render the template of the page.
 
-    Names are escaped, and a Content-Security-Policy prevents the page from loading anything.
+    Names are escaped, also their control characters, and a Content-Security-Policy prevents the
+    page from loading anything.
 
     Thumbnails are data URIs by index into `Evaluation.images`, empty for unreadable images.
     """
@@ -105,6 +107,7 @@ def render_report(
         loader=jinja2.PackageLoader("boats_evaluate", "page"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -162,10 +165,10 @@ def _make_script_data(
     curve = evaluation.main.metrics.curve
     covered = [(round(point.coverage * total), point.accuracy or 0.0) for point in curve]
     return {
-        "labels": evaluation.labels,
+        "labels": list(map(escape_text, evaluation.labels)),
         "rows": [
             [
-                evaluation.images[index].path.name,
+                escape_text(evaluation.images[index].path.name),
                 int(evaluation.targets[index]),
                 int(predictions.predicted[index]),
                 round(float(predictions.scores[index]), 3),
@@ -177,6 +180,11 @@ def _make_script_data(
         "total": total,
         "curve": [[count, round(accuracy * count)] for count, accuracy in covered],
     }
+
+
+def _finalize(value: object) -> object:
+    """Escape control characters in a value of the template that is not HTML already."""
+    return escape_text(value) if type(value) is str else value
 
 
 def _select_shade(count: int, support: int) -> int:

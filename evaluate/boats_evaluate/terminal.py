@@ -6,6 +6,7 @@ from boats_evaluate.evaluation import Evaluation, FileResult, Reference
 from boats_evaluate.file_metrics import MIN_SUPPORT, Confusion, Groups, UnknownClass
 from boats_evaluate.gate import GateResult
 from boats_metrics.classification import ClassificationMetrics, format_class_table
+from boats_runtime.text import escape_text
 
 MAX_ROWS = 10
 """Maximum number of confusions and of unreadable images that are listed."""
@@ -26,7 +27,8 @@ def format_evaluation(
         _format_unreadable(evaluation.unreadable),
         _format_gate(gate),
     )
-    return "\n\n".join("\n".join(lines) for section in sections if (lines := list(section)))
+    texts = ("\n".join(map(escape_text, section)) for section in sections)
+    return "\n\n".join(filter(None, texts))
 
 
 def _format_summary(evaluation: Evaluation) -> Iterator[str]:

@@ -13,6 +13,7 @@ from boats_runtime.errors import DataError, ImageError
 from boats_runtime.prefetch import prefetch
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.progress import track
+from boats_runtime.regular_files import read_regular
 from boats_train.runs.run import Run
 
 PREFETCH_DEPTH = 4
@@ -88,7 +89,7 @@ def load_verification_images(run: Run, data: Path | None, split: str) -> Verific
 
     def digest(path: Path) -> bytes | None:
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
             run.preprocessing.read(content)
         except (ImageError, OSError):
             return None

@@ -11,7 +11,7 @@ import io
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from boats_runtime.errors import ImageError, ModelError, first_line
+from boats_runtime.regular_files import open_regular
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 """Image formats that are opened, whatever the name of the file; HEIC too if its plugin is
@@ -195,10 +196,9 @@ def decode(source: Path | bytes | BinaryIO) -> Image.Image:
 @contextmanager
 def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
     """Open an image that the block decodes, and raise every failure as an `ImageError`."""
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         # Pillow keeps a file open if it has more frames or is broken; `with` closes it.
-        with _identify(stream) as image:
+        with _open_stream(source) as stream, _identify(stream) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
             yield image
@@ -212,7 +212,13 @@ def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
         raise ImageError(f"broken image: {first_line(error)}") from error
 
 
-def _identify(stream: Path | BinaryIO) -> Image.Image:
+def _open_stream(source: Path | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    return open_regular(source) if isinstance(source, Path) else nullcontext(source)
+
+
+def _identify(stream: BinaryIO) -> Image.Image:
     try:
         return Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
@@ -224,14 +230,10 @@ def _identify(stream: Path | BinaryIO) -> Image.Image:
     return Image.open(stream, formats=("HEIF",))
 
 
-def _is_heif(stream: Path | BinaryIO) -> bool:
-    if isinstance(stream, Path):
-        with stream.open("rb") as file:
-            start = file.read(12)
-    else:
-        stream.seek(0)
-        start = stream.read(12)
-        stream.seek(0)
+def _is_heif(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    start = stream.read(12)
+    stream.seek(0)
     return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
 
 

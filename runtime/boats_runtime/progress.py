@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from boats_runtime.text import escape_text
+
 Item = TypeVar("Item")
 
 INTERVAL_S = 0.2
@@ -44,6 +46,7 @@ def track(
 
 def _describe(count: int, total: int | None, title: str, elapsed: float) -> str:
     rate = count / elapsed
+    title = escape_text(title)
     if total is None:
         return f"{count} {title}, {rate:.1f}/s"
     count = min(count, total)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from typer import Option
 
-from boats_runtime.cli.app import create_app, create_log, require_extra, run_app, set_passive_openmp
+from boats_runtime.cli.app import (
+    create_app,
+    create_log,
+    print_lines,
+    require_extra,
+    run_app,
+    set_passive_openmp,
+)
 from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
 from boats_train.runs.config import TrainConfig, parse_image_size

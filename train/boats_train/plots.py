@@ -42,8 +42,8 @@ def draw_confusion(metrics: ClassificationMetrics, name: str) -> Figure:
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(size), classes, rotation=90)
-    axes.set_yticks(range(size), classes)
+    axes.set_xticks(range(size), classes, rotation=90, parse_math=False)
+    axes.set_yticks(range(size), classes, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true", title=f"{name}: {metrics.images} images")
     for row, column in zip(*np.nonzero(counts), strict=True):
         color = "white" if shares[row, column] > 0.5 else "black"

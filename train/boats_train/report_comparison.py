@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from boats_data.dataset import Dataset
 from boats_runtime.errors import OutputError
 from boats_runtime.files import write_atomic
+from boats_runtime.text import escape_text
 from boats_train.models.small_cnn import IMAGE_SIZE, NAME
 from boats_train.pipeline import TrainingPipeline, TrainingResult, Workspace
 from boats_train.plots import BLUE, DPI, GRAY
@@ -94,7 +95,7 @@ def format_comparison(results: Mapping[str, TrainingResult]) -> str:
     lines += [*_format_table(["model", "boats", "report"], times), ""]
     _, *shared = (result.run.metrics["seconds"]["features"] for result in results.values())
     lines += [f"Feature extraction took {max(shared):.0f} s, once for all models.", ""]
-    return "\n".join(lines)
+    return "\n".join(map(escape_text, lines))
 
 
 def draw_comparison(results: Mapping[str, TrainingResult]) -> Figure:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from boats_metrics.classification import format_class_table
+from boats_runtime.text import escape_text
 from boats_train.pipeline import TrainingResult
 
 
@@ -18,7 +19,8 @@ def format_result(result: TrainingResult) -> str:
     if "cross_validation" in result.run.metrics:
         lines += ["", *format_cross_validation(result.run.metrics)]
     last = list(result.metrics)[-1]
-    return "\n".join([*lines, "", f"{last} by class", *format_class_table(result.metrics[last])])
+    lines += ["", f"{last} by class", *format_class_table(result.metrics[last])]
+    return "\n".join(map(escape_text, lines))
 
 
 def format_cross_validation(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,19 +1,33 @@
 """Images named on the command line: files, folders, patterns, lists and standard input."""
 
+import errno
 import glob
 import os
 import re
+import select
 import shlex
+import stat
 import sys
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 
 from boats_runtime.errors import UsageError
 from boats_runtime.prediction import Failure, ImageInput
 from boats_runtime.preprocessing import SUFFIXES
+from boats_runtime.regular_files import open_nonblocking, read_regular
 
 MAX_BYTES = 1 << 28
-"""Maximum size of an image on standard input, in bytes."""
+"""Maximum size of an image on standard input or in a pipe, in bytes."""
+
+WRITER_TIMEOUT_S = 10.0
+"""Longest wait for a process that opens a FIFO to write to it."""
+
+DATA_TIMEOUT_S = 300.0
+"""Longest wait for the next data of a pipe."""
+
+PIPE_CHUNK = 1 << 20
+"""Largest number of bytes that is read from a pipe at once."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -64,9 +78,55 @@ def _read_stdin() -> ImageInput | Failure:
     return ImageInput("-", content)
 
 
+def _is_pipe(name: str) -> bool:
+    """Return whether a name is a FIFO, or a pipe of the shell: `<(command)`."""
+    try:
+        return stat.S_ISFIFO(os.stat(name).st_mode)  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+
+
+def _read_pipe_input(name: str) -> ImageInput | Failure:
+    try:
+        return ImageInput(name, _read_pipe(name))
+    except OSError as error:
+        return Failure(f"cannot be read: {error.strerror}", name)
+
+
+def _read_file(name: str) -> bytes:
+    return _read_pipe(name) if _is_pipe(name) else read_regular(Path(name))
+
+
+def _read_pipe(name: str) -> bytes:
+    """Read a pipe to its end.
+
+    Raises:
+        OSError: If it cannot be read, no process opens it for writing, its writer is silent for too
+            long, or it has too much data.
+    """
+    with open(name, "rb", 0, opener=open_nonblocking) as pipe:
+        first = pipe.read(PIPE_CHUNK)  # None if the writer has written nothing yet
+        if first == b"":
+            _wait_for_data(pipe, WRITER_TIMEOUT_S, "no process writes to it")
+        content = bytearray(first or b"")
+        while len(content) <= MAX_BYTES:
+            _wait_for_data(pipe, DATA_TIMEOUT_S, f"no data for {DATA_TIMEOUT_S:g} s")
+            chunk = pipe.read(PIPE_CHUNK)
+            if chunk == b"":
+                return bytes(content)
+            content += chunk or b""
+    raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB in a pipe")
+
+
+def _wait_for_data(pipe: FileIO, timeout: float, message: str) -> None:
+    """Wait for data or the end of a pipe; raise an error with the message after the timeout."""
+    if not select.select([pipe], [], [], timeout)[0]:
+        raise OSError(errno.ETIMEDOUT, message)
+
+
 def _read_list(name: str) -> list[str]:
     try:
-        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        content = sys.stdin.buffer.read() if name == "-" else _read_file(name)
     except OSError as error:
         raise UsageError(f"@{name}: cannot be read: {error.strerror}") from error
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
@@ -83,6 +143,8 @@ def _expand(name: str) -> Iterator[ImageInput | Failure]:
         yield from _expand_folder(path)
     elif glob.has_magic(name) and not os.path.lexists(path):
         yield from _expand_pattern(name)
+    elif _is_pipe(name):
+        yield _read_pipe_input(name)
     else:
         yield ImageInput(name, path)
 

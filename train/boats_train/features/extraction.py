@@ -12,6 +12,7 @@ from boats_runtime.errors import ImageError
 from boats_runtime.prefetch import prefetch
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.progress import track
+from boats_runtime.regular_files import read_regular
 from boats_train.features.cache import FeatureCache
 from boats_train.features.inference import InferenceBackend
 
@@ -115,7 +116,7 @@ def _load_images(
 ) -> Iterator[LoadedImage | ImageError]:
     def load(path: Path) -> LoadedImage | ImageError:
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
             digest = hashlib.sha256(content).digest()
             is_cached = cache.get(digest) is not None
             return digest, None if is_cached else preprocessing.read(content)
