@@ -14,7 +14,7 @@ from support.damaged_files import (
 from support.measure_process import ProcessResult, measure_process
 from support.process import BIN, module_command
 
-IMAGES = 2000
+IMAGES = 3000
 MODELS = 500
 MEMORY_MB = 700
 """Limit of the peak memory: less than three images of `MAX_PIXELS` need."""

@@ -92,7 +92,7 @@ class ModelMetadata:
         if version > SCHEMA_VERSION:
             raise ModelError(
                 f"metadata has schema {version}, but this boats reads up to {SCHEMA_VERSION}: "
-                "pip install --upgrade boats"
+                "install a newer boats"
             )
         labels = _read_value(properties, "labels")
         provenance = _read_value(properties, "provenance")

@@ -241,7 +241,7 @@ def _read(folder: Path) -> Run:
     if content.get("schema_version") != SCHEMA_VERSION:
         raise RunError(
             f"schema version {content.get('schema_version')!r} instead of {SCHEMA_VERSION}: "
-            "train again, or pip install --upgrade boats"
+            "train again, or install a newer boats"
         )
     config = TrainConfig.from_json(content.get("config"))
     preprocessing = Preprocessing.from_json(content.get("preprocessing"))
