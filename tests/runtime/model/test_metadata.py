@@ -81,7 +81,7 @@ def test_from_properties__malformed_value(key: str, text: str) -> None:
 
 def test_from_properties__newer_schema() -> None:
     newer = {"boats.schema_version": str(SCHEMA_VERSION + 1)}
-    with pytest.raises(ModelError, match=r"pip install --upgrade boats"):
+    with pytest.raises(ModelError, match=r"install a newer boats"):
         ModelMetadata.from_properties(METADATA.to_properties() | newer)
 
 
