@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 
 from boats_benchmark.report import format_markdown
-from boats_benchmark.timing import Estimate, estimate_ratio, summarize
+from boats_benchmark.timing import (
+    MIN_STARTS,
+    Estimate,
+    describe_difference,
+    estimate_ratio,
+    summarize,
+)
 from suite.harness import ScriptResult, run_script
 from suite.peer_runtimes import (
     EAGER,
@@ -42,7 +48,7 @@ SHARES = {"of_openvino": (INT8, OPENVINO_INT8), "of_ultralytics": (FP32_FILE, UL
 """Pairs of backends whose latencies are compared, in addition to `EAGER`."""
 
 
-def measure(backbone: str = "resnet50", starts: int = 3, rounds: int = 6) -> ScriptResult:
+def measure(backbone: str = "resnet50", starts: int = MIN_STARTS, rounds: int = 4) -> ScriptResult:
     """Time all backends, with `rounds` rounds in each start."""
     outputs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +95,7 @@ def time_backends(folder: str, backbone: str, rounds: int, seed: int) -> dict[st
 def to_markdown(
     rows: dict[str, dict[str, Any]], shares: dict[str, list[float]], missing: list[str]
 ) -> str:
-    """Return the table, the fastest backend first, and the comparisons of `SHARES`."""
+    """Return the table, in the order of the medians, and the comparisons of `SHARES`."""
     cells = []
     for name, row in sorted(rows.items(), key=lambda item: float(item[1]["p50_ms"])):
         times = [f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms")]
@@ -98,9 +104,13 @@ def to_markdown(
     lines = [format_markdown(header, cells)]
     for key, values in shares.items():
         name, peer = SHARES[key]
-        share = Estimate(*values)
-        verdict = "faster" if share.high < 1 else "slower" if share.low > 1 else "as fast"
-        lines.append(f"\n**{name} is {verdict}**: {share.format()} of the latency of {peer}.")
+        share, starts = Estimate(*values), len(rows[name]["values_ns"])
+        claim = describe_difference(share, starts)
+        subject = f"**{name} is {claim}**" if claim else name
+        line = f"\n{subject}: {share.format()} of the latency of {peer}."
+        if starts < MIN_STARTS:
+            line += f" A difference is claimed from {MIN_STARTS} starts; these are {starts}."
+        lines.append(line)
     lines.extend(f"\n{message}." for message in missing)
     return "\n".join(lines)
 

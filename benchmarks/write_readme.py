@@ -32,10 +32,16 @@ HEADER = """# Benchmarks
 
 Written by `python benchmarks/write_readme.py` from the JSON in `benchmarks/results/`, which has all
 raw values; `make bench` runs all scripts and then this one. Ratios are those of medians, timed in
-interleaved trials of one run, with 95% intervals from a bootstrap over starts and rounds.
-`python benchmarks/suite/compare_runs.py` compares two runs. p99 is reported for 1,000 or more runs.
-To measure your own file on your own machine, use `boats-benchmark`.
+interleaved trials of one run, with 95% intervals from a bootstrap over starts and rounds. "Faster"
+and "slower" need an interval over 5 or more starts. p99 is reported for 1,000 or more runs. To
+measure your own file on your own machine, use `boats-benchmark`.
 """
+
+SHIPPED_ESTIMATOR = "CalibratedSVC"
+OUTDATED_SVM = (
+    f"These results were recorded before the script measured the `{SHIPPED_ESTIMATOR}` that "
+    "`boats-train` fits."
+)
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -65,8 +71,16 @@ def format_section(script: Path, result: dict[str, Any] | None) -> str:
     if result is None:
         lines.append("Not measured.")
     else:
-        lines += [result["table"], "", *format_environment(result["circumstances"])]
+        lines += [result["table"], ""]
+        if script.stem == "svm_graph" and is_outdated(result):
+            lines += [OUTDATED_SVM, ""]
+        lines += format_environment(result["circumstances"])
     return "\n".join([*lines, ""])
+
+
+def is_outdated(result: dict[str, Any]) -> bool:
+    """Return whether a result of `svm_graph.py` is that of an estimator that is not shipped."""
+    return any(row["estimator"] != SHIPPED_ESTIMATOR for row in result.get("rows", ()))
 
 
 def format_environment(environment: dict[str, Any]) -> list[str]:

@@ -185,15 +185,22 @@ def measure(
     combinations: "list[Combination]", settings: "BenchmarkSettings"
 ) -> "list[CombinationResult]":
     """Run all trials, and show the progress on a terminal."""
-    from boats_benchmark.runner import CombinationResult, find_rates, run_trials, start_trial
+    from boats_benchmark.runner import (
+        CombinationResult,
+        find_rates,
+        run_trials,
+        start_server,
+        start_trial,
+    )
     from boats_runtime.progress import track
 
     results = [CombinationResult(combination) for combination in combinations]
-    stages = [(run_trials, "trials", len(results) * settings.rounds)]
+    trials = run_trials(results, settings, start_trial)
+    stages = [(trials, "trials", len(results) * settings.rounds)]
     if settings.scenario == "server":
-        stages.append((find_rates, "rates", len(results)))
-    for run_stage, title, total in stages:
-        for _ in track(run_stage(results, settings, start_trial), title, total):
+        stages.append((find_rates(results, settings, start_server), "rates", len(results)))
+    for stage, title, total in stages:
+        for _ in track(stage, title, total):
             pass
     return results
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from boats_benchmark.report import ResultJson, select_successful
+from boats_benchmark.report import ResultJson, select_successful, show_name
 
 
 def draw_plots(results: Sequence[ResultJson], folder: Path) -> list[str]:
@@ -52,7 +52,7 @@ def _draw_throughput(results: Sequence[ResultJson], key: str, path: Path) -> Non
     for line in lines.values():
         points = sorted(line, key=lambda result: int(result[key]))
         rates = [result["photos_per_second"] for result in points]
-        # With few trials, the mean of all runs can lie just outside the interval.
+        # A percentile interval of a skewed statistic need not contain the value.
         below = [max(0.0, rate["value"] - rate["low"]) for rate in rates]
         above = [max(0.0, rate["high"] - rate["value"]) for rate in rates]
         axes.errorbar(
@@ -69,7 +69,8 @@ def _draw_throughput(results: Sequence[ResultJson], key: str, path: Path) -> Non
 
 
 def _make_label(result: ResultJson, without: str = "") -> str:
-    parts = [Path(result["model"]).name, result["provider"]]
+    # Matplotlib reads text between dollar signs as a formula.
+    parts = [show_name(result["model"]).replace("$", r"\$"), result["provider"]]
     if without != "batch":
         parts.append(f"batch {result['batch']}")
     if without != "threads" and result["threads"] is not None:

@@ -26,7 +26,7 @@ def format_table(results: Sequence[ResultJson], scenario: str) -> list[str]:
     for row in cells:
         padded = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join([row[0].ljust(widths[0]), *padded]))
-    return [*map(escape_text, lines), *_format_errors(results)]
+    return lines + _format_errors(results)
 
 
 def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
@@ -61,7 +61,7 @@ def format_page(record: Mapping[str, Any], plots: Sequence[str]) -> str:
         f"- versions: Python {environment['python']}, {', '.join(versions)}",
         f"- date: {environment['when']}, commit {environment['commit'] or 'unknown'}",
         f"- load average: {environment['load_before']} before, {environment['load_after']} after",
-        escape_text(f"- digests: {_format_digests(results)}"),
+        f"- digests: {_format_digests(results)}",
         "- p50, p90 and p99 are percentiles of the runs with 95% intervals; p99 needs 1,000 runs",
         escape_text(f"- command: `{record['command']}`"),
     ]
@@ -73,8 +73,8 @@ def format_markdown(
 ) -> str:
     """Return a Markdown table whose columns after the first `text_columns` are right-aligned."""
     alignment = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
-    lines = [header, alignment, *rows]
-    return "\n".join(escape_text(f"| {' | '.join(map(str, cells))} |") for cells in lines)
+    lines = [[str(cell).replace("|", r"\|") for cell in row] for row in (header, alignment, *rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -86,6 +86,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def show_name(model: str) -> str:
+    """Return the file name of a model, with control characters escaped."""
+    return escape_text(Path(model).name)
 
 
 def select_successful(results: Sequence[ResultJson]) -> list[ResultJson]:
@@ -120,7 +125,7 @@ def _make_cells(results: Sequence[ResultJson], scenario: str) -> list[list[str]]
 def _make_row(result: ResultJson) -> list[str]:
     nodes = ", ".join(f"{count} nodes" for count in result["nodes"].values())
     return [
-        Path(result["model"]).name,
+        show_name(result["model"]),
         result["active_provider"] + (f" ({nodes})" if nodes else ""),
         str(result["batch"]),
         "all" if result["threads"] is None else str(result["threads"]),
@@ -142,8 +147,12 @@ def _format_megabytes(value: float | None) -> str:
 
 
 def _format_server(server: Mapping[str, Any]) -> str:
-    rate = f"{server['rate']:.1f}/s, p99 {server['p99_ms']:.0f} ms" if server["rate"] else "none"
-    return f"{rate} (bound {server['bound_ms']:.0f} ms)"
+    parts = ["none"]
+    if server["rate"]:
+        parts = [f"{server['rate']:.1f}/s", f"{server['late']} of {server['images']:,} images late"]
+    if server["p99_ms"] is not None:
+        parts.append(f"p99 {server['p99_ms']:.0f} ms")
+    return f"{', '.join(parts)} (bound {server['bound_ms']:.0f} ms)"
 
 
 def _format_stages(results: Sequence[ResultJson]) -> str:
@@ -153,7 +162,7 @@ def _format_stages(results: Sequence[ResultJson]) -> str:
         distinct.setdefault((result["model"], result["provider"], result["threads"]), result)
     stages = next((list(result["stages_ms"]) for result in distinct.values()), [])
     rows = [
-        [Path(model).name, provider, threads or "all"]
+        [show_name(model), provider, threads or "all"]
         + [f"{result['stages_ms'][stage]:.2f}" for stage in stages]
         for (model, provider, threads), result in distinct.items()
     ]
@@ -162,6 +171,6 @@ def _format_stages(results: Sequence[ResultJson]) -> str:
 
 def _format_digests(results: Sequence[ResultJson]) -> str:
     digests = {
-        Path(result["model"]).name: result["digest"][:12] for result in select_successful(results)
+        show_name(result["model"]): result["digest"][:12] for result in select_successful(results)
     }
     return ", ".join(f"{name} {digest}" for name, digest in digests.items())

@@ -5,8 +5,8 @@ https://arxiv.org/abs/1911.02549):
 
     single-stream   one image after another; latency at p50 and p90
     offline         all images are available; images per second
-    server          images arrive as a Poisson process; the highest rate that keeps the 99th
-                    percentile of the latency below a bound
+    server          images arrive as a Poisson process; the highest rate at which 99% of the
+                    images meet a bound on the latency
 
 The results are not MLPerf results: neither its load generator nor its data are used.
 """
@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from boats_benchmark.load import find_highest_rate
-from boats_benchmark.timing import MIN_P99_VALUES, Estimate, estimate_percentiles
+from boats_benchmark.load import Attempt
+from boats_benchmark.timing import estimate_percentiles, estimate_throughput
 from boats_benchmark.trial import STAGES, Trial, TrialResult
 from boats_runtime.errors import BoatsError, ModelError, ProviderError
 
 StartTrial = Callable[[Trial], TrialResult]
+StartServer = Callable[[Trial], list[Attempt]]
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class BenchmarkSettings:
 
     Attributes:
         scenario: `single-stream`, `offline` or `server`.
-        seconds: Smallest duration of all trials of a combination together.
+        seconds: Smallest duration of all trials of a combination together; in the server
+            scenario, half of it is for the trials and half for the search of the rate.
         min_runs: Smallest number of runs of a combination.
         rounds: Number of rounds; in a round each combination has one trial, in shuffled order.
         seed: Seed for the orders and the arrival times.
         spin: Whether idle threads spin.
-        bound_ms: Bound on the 99th percentile in the server scenario, in milliseconds.
+        bound_ms: Bound on the latency of 99% of the images in the server scenario, in milliseconds.
         images: Paths of the images to classify; empty for a synthetic one.
     """
 
@@ -72,6 +75,11 @@ class BenchmarkSettings:
     bound_ms: float = 200.0
     images: tuple[str, ...] = ()
 
+    @property
+    def stage_seconds(self) -> float:
+        """Duration of the trials of a combination, and of the search if there is one."""
+        return self.seconds / 2 if self.scenario == "server" else self.seconds
+
 
 @dataclass
 class CombinationResult:
@@ -82,8 +90,8 @@ class CombinationResult:
         trials: Result of each trial.
         error: Message of the trial that failed; empty if none did.
         exit_code: Exit code of the error.
-        server: Result of the server scenario: `rate` in images per second, `p99_ms`, `bound_ms`,
-            and the rates that were tried as `trials`.
+        server: Result of the server scenario: `bound_ms`, the rates that were tried as `trials`,
+            and `rate`, `images`, `late` and `p99_ms` of the highest one that met the bound.
     """
 
     combination: Combination
@@ -92,34 +100,30 @@ class CombinationResult:
     exit_code: int = 0
     server: dict[str, Any] = field(default_factory=dict)
 
-    def compute_throughput(self) -> float:
-        """Return the number of images per second over all timed runs."""
-        seconds = sum(sum(trial.values_ns) for trial in self.trials) / 1e9
-        runs = sum(len(trial.values_ns) for trial in self.trials)
-        return runs * self.combination.batch / seconds
+    @property
+    def durations(self) -> list[NDArray[np.int64]]:
+        """Durations of the runs of each trial, (N,) int64, nanoseconds."""
+        return [np.array(trial.values_ns, dtype=np.int64) for trial in self.trials]
 
     def to_json(self) -> dict[str, Any]:
         """Return estimates and raw values as JSON values.
 
-        Percentiles are those of all runs, the interval of `photos_per_second` is a bootstrap over
-        the trials, `peak_mb` and `gpu_mb` are maximums, other values are medians of the trials.
+        Percentiles and `photos_per_second` are those of all runs, `peak_mb` and `gpu_mb` are
+        maximums, other values are medians of the trials.
         """
         combination = asdict(self.combination) | {"model": str(self.combination.model)}
         content: dict[str, Any] = combination | {"error": self.error}
         if self.error:
             return content
-        trials, batch = self.trials, self.combination.batch
-        durations = [np.array(trial.values_ns, dtype=np.int64) for trial in trials]
-        rates = [batch * len(values) / values.sum() * 1e9 for values in durations]
-        draws = np.random.default_rng(0).choice(rates, (1000, len(rates))).mean(axis=1)
-        low, high = map(float, np.percentile(draws, (2.5, 97.5)))
+        trials, durations = self.trials, self.durations
+        throughput = estimate_throughput(durations, self.combination.batch)
         return content | {
             "active_provider": trials[0].provider,
             "nodes": trials[0].nodes,
             "digest": trials[0].digest,
             "runs": sum(map(len, durations)),
             **{name: asdict(value) for name, value in estimate_percentiles(durations).items()},
-            "photos_per_second": asdict(Estimate(self.compute_throughput(), low, high)),
+            "photos_per_second": asdict(throughput),
             "load_ms": float(np.median([trial.load_ms for trial in trials])),
             "first_ms": float(np.median([trial.first_ms for trial in trials])),
             "stages_ms": {
@@ -181,7 +185,7 @@ def make_trial(combination: Combination, settings: BenchmarkSettings, number: in
         combination.batch,
         combination.threads,
         settings.spin,
-        settings.seconds / settings.rounds,
+        settings.stage_seconds / settings.rounds,
         -(-settings.min_runs // settings.rounds),
         settings.images,
         seed=settings.seed + number,
@@ -189,48 +193,59 @@ def make_trial(combination: Combination, settings: BenchmarkSettings, number: in
 
 
 def find_rates(
-    results: Sequence[CombinationResult], settings: BenchmarkSettings, start_trial: StartTrial
+    results: Sequence[CombinationResult], settings: BenchmarkSettings, start_server: StartServer
 ) -> Iterator[None]:
     """Find the highest rate of each combination that meets the bound; yield after each.
 
     Args:
         results: Combinations with at least one trial each; `server` is set in place.
         settings: Settings of the benchmark.
-        start_trial: Function that runs a trial.
+        start_server: Function that tries rates.
     """
     for result in results:
-        if not result.error:
-            result.server = _find_rate(result, settings, start_trial)
-            yield
-
-
-def _find_rate(
-    result: CombinationResult, settings: BenchmarkSettings, start_trial: StartTrial
-) -> dict[str, Any]:
-    attempts: list[dict[str, Any]] = []
-
-    def meets_bound(rate: float) -> bool:
+        if result.error:
+            continue
+        # One run after another reaches the highest throughput.
+        runs_per_second = 1e9 / float(np.concatenate(result.durations).mean())
         trial = replace(
-            make_trial(result.combination, settings, len(attempts)),
-            rate=rate,
-            min_runs=MIN_P99_VALUES,
-            min_seconds=settings.seconds,
+            make_trial(result.combination, settings),
+            max_rate=runs_per_second * result.combination.batch,
+            seconds=settings.stage_seconds,
             bound_s=settings.bound_ms / 1000,
         )
-        values = start_trial(trial).values_ns
-        p99_ms = float(np.percentile(values, 99)) / 1e6
-        # A trial with fewer values stopped early because too many exceeded the bound.
-        kept = len(values) >= MIN_P99_VALUES and p99_ms <= settings.bound_ms
-        attempts.append({"rate": rate, "p99_ms": p99_ms, "kept": kept})
-        return kept
+        try:
+            attempts = start_server(trial)
+        except BoatsError as error:
+            result.error, result.exit_code = str(error), error.exit_code
+        else:
+            result.server = summarize_rates(attempts, settings.bound_ms)
+        yield
 
-    rate = find_highest_rate(meets_bound, result.compute_throughput())
-    p99_ms = next((attempt["p99_ms"] for attempt in attempts if attempt["rate"] == rate), None)
-    return {"rate": rate, "p99_ms": p99_ms, "bound_ms": settings.bound_ms, "trials": attempts}
+
+def summarize_rates(attempts: Sequence[Attempt], bound_ms: float) -> dict[str, Any]:
+    """Return the attempts and the best one as JSON values; its values are None if there is none."""
+    kept = [attempt for attempt in attempts if attempt.kept]
+    best = max(kept, key=lambda attempt: attempt.rate, default=None)
+    names = ("rate", "p99_ms", "images", "late")
+    return {
+        **{name: None if best is None else getattr(best, name) for name in names},
+        "bound_ms": bound_ms,
+        "trials": [asdict(attempt) for attempt in attempts],
+    }
 
 
 def start_trial(trial: Trial) -> TrialResult:
-    """Run a trial in a new process.
+    """Run a trial in a new process; the errors are those of `run_process`."""
+    return TrialResult(**run_process(trial))
+
+
+def start_server(trial: Trial) -> list[Attempt]:
+    """Try rates in a new process; the errors are those of `run_process`."""
+    return [Attempt(**attempt) for attempt in run_process(trial)["attempts"]]
+
+
+def run_process(trial: Trial) -> dict[str, Any]:
+    """Run a trial in a new process and return what it printed.
 
     Raises:
         ModelError: If the file cannot be used, or the process dies.
@@ -248,7 +263,7 @@ def start_trial(trial: Trial) -> TrialResult:
     if "error" in answer:
         kind = ProviderError if answer["exit_code"] == ProviderError.exit_code else ModelError
         raise kind(answer["error"])
-    return TrialResult(**answer)
+    return answer
 
 
 def _max_or_none(values: Iterable[float | None]) -> float | None:

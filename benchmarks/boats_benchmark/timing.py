@@ -2,7 +2,7 @@
 
 Machines drift and are shared. Therefore tasks are timed round by round in a shuffled order, the
 ratio of two tasks is that of their medians over the same rounds, and its interval is a bootstrap
-over the rounds.
+over starts of the process and rounds.
 """
 
 import random
@@ -21,8 +21,14 @@ Clock = Callable[[], int]
 MIN_P99_VALUES = 1000
 """Smallest number of values with a 99th percentile, so that at least ten values exceed it."""
 
-RATIO_DRAWS = 2000
-PERCENTILE_DRAWS = 1000
+MIN_STARTS = 5
+"""Smallest number of starts of a process from which a difference is claimed."""
+
+DRAWS = 1000
+"""Number of bootstrap resamples."""
+
+Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Function from rounds, (N, ...) nanoseconds, to values, (M,) float64."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +124,30 @@ def summarize(values: NDArray[np.int64]) -> dict[str, Any]:
     return {"count": values.size, **percentiles, "values_ns": values.tolist()}
 
 
+def estimate(starts: Sequence[NDArray[np.int64]], statistic: Statistic) -> list[Estimate]:
+    """Apply a statistic to all rounds, and estimate its intervals.
+
+    The interval is a percentile bootstrap (Efron 1979) in two stages (Davison and Hinkley 1997,
+    section 3.8): it draws starts of the process, which differ more than rounds do, and then rounds
+    within each. A round is drawn as a whole, as a slow phase of the machine affects all its values.
+
+    Args:
+        starts: Rounds of each start, (N, ...) int64, nanoseconds.
+        statistic: Statistic of the rounds of all starts; the same gives the value and the interval.
+    """
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(DRAWS):
+        drawn = (starts[index] for index in rng.integers(0, len(starts), len(starts)))
+        sample = [rounds[rng.integers(0, len(rounds), len(rounds))] for rounds in drawn]
+        draws.append(statistic(np.concatenate(sample)))
+    values = statistic(np.concatenate(starts))
+    bounds = np.percentile(draws, (2.5, 97.5), axis=0)
+    return [Estimate(*map(float, row)) for row in np.vstack([values, bounds]).T]
+
+
 def estimate_ratio(values: NDArray[np.int64], base: NDArray[np.int64]) -> Estimate:
     """Divide the median of `values` by that of `base`, timed in the same rounds.
-
-    The interval is a percentile bootstrap (Efron 1979) over whole rounds, as a slow phase of the
-    machine affects both tasks of a round. With several starts of the process, which differ more
-    than rounds do, it draws first starts and then rounds within each (Davison and Hinkley 1997,
-    section 3.8).
 
     Args:
         values: (rounds, calls) or (starts, rounds, calls) int64, nanoseconds.
@@ -133,44 +156,49 @@ def estimate_ratio(values: NDArray[np.int64], base: NDArray[np.int64]) -> Estima
     Raises:
         ValueError: If the numbers of starts or rounds differ.
     """
-    values, base = (array[np.newaxis] if array.ndim == 2 else array for array in (values, base))
-    starts, rounds = values.shape[:2]
-    if base.shape[:2] != (starts, rounds):
+    if base.shape[:-1] != values.shape[:-1]:
         raise ValueError(f"shapes {values.shape} and {base.shape}: expected the same rounds")
-    rng = np.random.default_rng(0)
-    ratios = np.empty(RATIO_DRAWS)
-    for draw in range(RATIO_DRAWS):
-        start_indices = rng.integers(0, starts, (starts, 1))
-        round_indices = rng.integers(0, rounds, (starts, rounds))
-        numerator, denominator = (array[start_indices, round_indices] for array in (values, base))
-        ratios[draw] = np.median(numerator) / np.median(denominator)
-    low, high = np.percentile(ratios, (2.5, 97.5))
-    return Estimate(float(np.median(values) / np.median(base)), float(low), float(high))
+    both = np.concatenate([values, base], axis=-1)
+    calls = values.shape[-1]
+    (ratio,) = estimate(
+        [both] if both.ndim == 2 else list(both),
+        lambda rounds: np.array([np.median(rounds[:, :calls]) / np.median(rounds[:, calls:])]),
+    )
+    return ratio
 
 
 def estimate_percentiles(trials: Sequence[NDArray[np.int64]]) -> dict[str, Estimate]:
     """Return `p50_ms`, `p90_ms` and, of at least 1,000 values, `p99_ms`.
 
-    The interval is a two-stage bootstrap (Davison and Hinkley 1997, section 3.8) over trials and
-    over the values within a trial, so that it includes the differences between processes.
-
     Args:
         trials: Durations of each trial, (N,) int64, nanoseconds.
     """
-    pooled = np.concatenate(trials)
-    ranks = _get_ranks(pooled.size)
-    rng = np.random.default_rng(0)
-    samples = np.empty((PERCENTILE_DRAWS, len(ranks)))
-    for draw in range(PERCENTILE_DRAWS):
-        indices = rng.integers(0, len(trials), len(trials))
-        sample = [rng.choice(trials[index], trials[index].size) for index in indices]
-        samples[draw] = np.percentile(np.concatenate(sample), ranks)
-    values = np.percentile(pooled, ranks) / 1e6
-    lows, highs = np.percentile(samples, (2.5, 97.5), axis=0) / 1e6
-    return {
-        f"p{rank}_ms": Estimate(float(value), float(low), float(high))
-        for rank, value, low, high in zip(ranks, values, lows, highs, strict=True)
-    }
+    ranks = _get_ranks(sum(map(len, trials)))
+    estimates = estimate(trials, lambda durations: np.percentile(durations, ranks) / 1e6)
+    return {f"p{rank}_ms": value for rank, value in zip(ranks, estimates, strict=True)}
+
+
+def estimate_throughput(trials: Sequence[NDArray[np.int64]], batch: int) -> Estimate:
+    """Return the number of images per second over all runs.
+
+    Args:
+        trials: Durations of the runs of each trial, (N,) int64, nanoseconds.
+        batch: Number of images in a run.
+    """
+    (throughput,) = estimate(trials, lambda durations: np.array([batch * 1e9 / durations.mean()]))
+    return throughput
+
+
+def describe_difference(share: Estimate, starts: int) -> str | None:
+    """Return whether a latency is "faster" or "slower" than another one; None if that is unknown.
+
+    Args:
+        share: Latency relative to the other one.
+        starts: Number of starts of the process that both were measured in.
+    """
+    if starts < MIN_STARTS or share.low <= 1 <= share.high:
+        return None
+    return "faster" if share.high < 1 else "slower"
 
 
 def _get_ranks(count: int) -> tuple[int, ...]:

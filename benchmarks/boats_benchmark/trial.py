@@ -3,7 +3,8 @@
     python -m boats_benchmark.trial '{"model": "boats.onnx", ...}'
 
 A new process has the load time, first run and peak memory of a fresh start, and the threads of
-another session cannot disturb it. It prints the result as one line of JSON.
+another session cannot disturb it. It prints the result as one line of JSON. With a `max_rate`, it
+tries rates of the server scenario instead.
 """
 
 import io
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from boats_benchmark.load import Load, serve
+from boats_benchmark.load import Attempt, Load, try_rates
 from boats_benchmark.timing import TimingSettings, time_interleaved
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import BoatsError
@@ -42,11 +43,12 @@ class Trial:
         batch: Batch size.
         threads: Number of threads; None for all available CPUs.
         spin: Whether idle threads spin.
-        min_seconds: Smallest duration of the timed runs.
-        min_runs: Smallest number of timed runs.
+        seconds: Smallest duration of the timed runs, or duration of the server scenario.
+        min_runs: Smallest number of timed runs; not used by the server scenario.
         images: Paths of the images to classify; empty for a synthetic one.
-        rate: Images per second of the server scenario; 0 for one run after another.
-        bound_s: Bound on the 99th percentile in the server scenario, in seconds.
+        max_rate: Upper limit of the rates of the server scenario, in images per second; 0 for
+            one run after another.
+        bound_s: Bound on the latency of 99% of the images in the server scenario, in seconds.
         seed: Seed for the arrival times.
     """
 
@@ -55,10 +57,10 @@ class Trial:
     batch: int
     threads: int | None
     spin: bool
-    min_seconds: float
+    seconds: float
     min_runs: int
     images: tuple[str, ...] = ()
-    rate: float = 0.0
+    max_rate: float = 0.0
     bound_s: float = 1e9
     seed: int = 0
 
@@ -72,7 +74,7 @@ class TrialResult:
         first_ms: Duration of the first run.
         cpu_s: CPU time of the timed runs.
         wall_s: Elapsed time of the timed runs.
-        values_ns: Duration of each run, or latency of each image in the server scenario.
+        values_ns: Duration of each run.
         stages_ms: Median duration of each of the `STAGES` for one image.
         peak_mb: Peak memory of the process in 10^6 bytes; None if unknown.
         gpu_mb: Used memory of the GPU in 10^6 bytes; None on the CPU or if unknown.
@@ -101,16 +103,17 @@ def run_trial(trial: Trial) -> TrialResult:
         BoatsError: If the file, the provider or an image cannot be used.
     """
     start = time.perf_counter()
-    classifier = Classifier(trial.model, trial.provider, threads=trial.threads, spin=trial.spin)
+    classifier = open_classifier(trial)
     load_s = time.perf_counter() - start
-    contents = [Path(name).read_bytes() for name in trial.images] or [draw_image(classifier)]
-    pixels = [classifier.prepare(content) for content in contents]
-    batch = np.stack([pixels[index % len(pixels)] for index in range(trial.batch)])
+    contents = read_images(classifier, trial)
+    batch = make_batch(classifier, contents, trial.batch)
     start = time.perf_counter()
     classifier.run(batch)
     first_s = time.perf_counter() - start
+    settings = TimingSettings(warmup_calls=3, min_rounds=trial.min_runs, min_seconds=trial.seconds)
     cpu_start, start = time.process_time(), time.perf_counter()
-    values = _time_runs(classifier, batch, trial)
+    # A run on a GPU has finished when it returns: its outputs are in CPU memory.
+    values = time_interleaved({"run": lambda: classifier.run(batch)}, settings)["run"].ravel()
     cpu_s, wall_s = time.process_time() - cpu_start, time.perf_counter() - start
     return TrialResult(
         load_s * 1000,
@@ -127,18 +130,36 @@ def run_trial(trial: Trial) -> TrialResult:
     )
 
 
-def _time_runs(classifier: Classifier, batch: NDArray[np.uint8], trial: Trial) -> NDArray[np.int64]:
-    if not trial.rate:
-        settings = TimingSettings(
-            warmup_calls=3, min_rounds=trial.min_runs, min_seconds=trial.min_seconds
-        )
-        # A run on a GPU has finished when it returns: its outputs are in CPU memory.
-        return time_interleaved({"run": lambda: classifier.run(batch)}, settings)["run"].ravel()
-    for size in range(1, trial.batch + 1):
+def run_server(trial: Trial) -> list[Attempt]:
+    """Try rates of the server scenario in this process.
+
+    Raises:
+        BoatsError: If the file, the provider or an image cannot be used.
+    """
+    classifier = open_classifier(trial)
+    batch = make_batch(classifier, read_images(classifier, trial), trial.batch)
+    # Accelerators choose their kernels at the first run of each batch size.
+    sizes = {1, trial.batch} if classifier.provider == "cpu" else range(1, trial.batch + 1)
+    for size in sizes:
         classifier.run(batch[:size])
-    count = max(trial.min_runs, int(trial.rate * trial.min_seconds))
-    load = Load(trial.rate, count, trial.batch, trial.seed, trial.bound_s)
-    return serve(lambda size: classifier.run(batch[:size]), load)
+    load = Load(trial.max_rate, trial.seconds, trial.batch, trial.bound_s, trial.seed)
+    return list(try_rates(lambda size: classifier.run(batch[:size]), load))
+
+
+def open_classifier(trial: Trial) -> Classifier:
+    """Open the file of a trial."""
+    return Classifier(trial.model, trial.provider, threads=trial.threads, spin=trial.spin)
+
+
+def read_images(classifier: Classifier, trial: Trial) -> list[bytes]:
+    """Return the images of a trial, or a synthetic one."""
+    return [Path(name).read_bytes() for name in trial.images] or [draw_image(classifier)]
+
+
+def make_batch(classifier: Classifier, contents: list[bytes], size: int) -> NDArray[np.uint8]:
+    """Return a batch of the images, (size, H, W, 3) uint8."""
+    pixels = [classifier.prepare(content) for content in contents]
+    return np.stack([pixels[index % len(pixels)] for index in range(size)])
 
 
 def time_stages(classifier: Classifier, contents: list[bytes]) -> dict[str, float]:
@@ -195,7 +216,12 @@ def read_gpu_mb() -> float | None:
 def main() -> None:
     """Run the trial given as a JSON argument and print its result, or its error, as JSON."""
     try:
-        answer = asdict(run_trial(Trial(**json.loads(sys.argv[1]))))
+        trial = Trial(**json.loads(sys.argv[1]))
+        answer = (
+            {"attempts": [asdict(attempt) for attempt in run_server(trial)]}
+            if trial.max_rate
+            else asdict(run_trial(trial))
+        )
     except BoatsError as error:
         answer = {"error": str(error), "exit_code": error.exit_code}
     print(json.dumps(answer))

@@ -62,6 +62,22 @@ def test_main__tables_environment_and_plot(folder: Path) -> None:
         assert "old" not in readme
 
 
+@pytest.mark.parametrize(
+    ("estimators", "outdated"),
+    [(["SVC", "calibrated"], True), (["CalibratedSVC", "SVC"], True), (["CalibratedSVC"], False)],
+)
+def test_main__svm_results_of_another_estimator_are_outdated(
+    folder: Path, estimators: list[str], outdated: bool
+) -> None:
+    write_result(folder, "svm_graph", rows=[{"estimator": name} for name in estimators])
+    write_result(folder, "folder", rows=[{"estimator": "SVC"}])
+    write_readme.main(folder)
+    text = (folder / "README.md").read_text()
+    assert text.count("recorded before the script measured the `CalibratedSVC`") == outdated
+    if outdated:
+        assert f"| table of svm_graph |\n\n{write_readme.OUTDATED_SVM}\n\n2026-" in text
+
+
 def test_main__readme_without_marks(folder: Path) -> None:
     write_result(folder, "peers", peers=PEERS)
     readme = folder.parent / "README.md"
@@ -71,6 +87,6 @@ def test_main__readme_without_marks(folder: Path) -> None:
     assert readme.read_text() == "nothing\n"
 
 
-@pytest.mark.parametrize("name", [*write_readme.SCRIPTS, "features"])
+@pytest.mark.parametrize("name", [*write_readme.SCRIPTS, "features", "learning_rates"])
 def test_scripts__can_be_imported(name: str) -> None:
     assert callable(importlib.import_module(name).measure)

@@ -66,7 +66,11 @@ def test_benchmark__server_scenario(benchmark: Benchmark, tiny_model: Path) -> N
     assert result.returncode == 0, result.stderr
     (row,) = json.loads(result.stdout)["rows"]
     assert row["server"]["rate"] is None  # no run takes less than a microsecond
-    assert len(row["server"]["trials"]) == 6
+    attempts = row["server"]["trials"]
+    assert 1 <= len(attempts) <= 6
+    # Half of 0.2 s, below the rate of one run after another, which is a mean of noisy runs.
+    throughput = row["photos_per_second"]["value"]
+    assert sum(attempt["images"] for attempt in attempts) <= 2 * throughput * 0.1 + 10
 
 
 def test_benchmark__output_without_matplotlib(

@@ -1,10 +1,12 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from boats_benchmark.report import format_page, format_table, write_json
+from support.hostile_names import find_control, make_names
 
 INTERVAL = {"value": 12.345, "low": 12.0, "high": 13.0}
 RESULT = {
@@ -63,11 +65,17 @@ def test_format_table__gpu_memory_and_nodes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "expected"),
-    [(12.34, "12.3/s, p99 150 ms (bound 200 ms)"), (None, "none (bound 200 ms)")],
+    ("rate", "p99_ms", "expected"),
+    [
+        (12.34, 150.0, "12.3/s, 2 of 1,200 images late, p99 150 ms (bound 200 ms)"),
+        (12.34, None, "12.3/s, 2 of 1,200 images late (bound 200 ms)"),
+        (None, None, "none (bound 200 ms)"),
+    ],
 )
-def test_format_table__rate_of_the_server_scenario(rate: float | None, expected: str) -> None:
-    server = {"rate": rate, "p99_ms": 150.0, "bound_ms": 200.0}
+def test_format_table__rate_of_the_server_scenario(
+    rate: float | None, p99_ms: float | None, expected: str
+) -> None:
+    server = {"rate": rate, "images": 1200, "late": 2, "p99_ms": p99_ms, "bound_ms": 200.0}
     _, line = format_table([RESULT | {"server": server}], "server")
     assert line.endswith(expected)
 
@@ -95,6 +103,31 @@ def test_format_page__results_and_environment() -> None:
     ):
         assert text in page, text
     assert page.count("| boats.onnx | cpu | all | 4.00 | 8.00 |") == 1
+
+
+def test_format_table__control_characters_in_file_names() -> None:
+    for name in make_names(100, in_file_names=True):
+        result = RESULT | {"model": f"some/{name}", "digest": "0" * 64}
+        failure = FAILURE | {"model": name, "error": f"{name}: no such file"}
+        header, line, error = format_table([result, failure], "offline")
+        assert not find_control("\n".join([header, line, error])), repr(name)
+        assert "\n" not in line + error
+        assert len(line) == len(header)
+
+
+def test_format_page__control_characters_in_file_names() -> None:
+    for name in make_names(100, in_file_names=True):
+        record = {
+            "scenario": "offline",
+            "rows": [RESULT | {"model": name}, FAILURE | {"model": name}],
+            "circumstances": ENVIRONMENT,
+            "command": f"boats-benchmark {name}",
+        }
+        page = format_page(record, [])
+        assert not find_control(page), repr(name)
+        tables = [line for line in page.splitlines() if line.startswith("| ")]
+        unescaped = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
+        assert unescaped == {6, 13}, repr(name)
 
 
 def test_write_json__failure_keeps_the_old_file(tmp_path: Path) -> None:

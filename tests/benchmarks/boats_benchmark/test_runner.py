@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from boats_benchmark.load import Attempt
 from boats_benchmark.runner import (
     BenchmarkSettings,
     Combination,
@@ -11,6 +12,7 @@ from boats_benchmark.runner import (
     find_rates,
     make_combinations,
     run_trials,
+    start_server,
     start_trial,
 )
 from boats_benchmark.trial import STAGES, Trial, TrialResult
@@ -76,7 +78,7 @@ def test_run_trials__trials_share_duration_and_runs() -> None:
 
     settings = BenchmarkSettings(seconds=10.0, min_runs=52, images=("a.jpg",), spin=True)
     list(run_trials(make_results("a"), settings, record))
-    assert [(trial.min_seconds, trial.min_runs) for trial in trials] == [(2.0, 11)] * 5
+    assert [(trial.seconds, trial.min_runs) for trial in trials] == [(2.0, 11)] * 5
     assert trials[0].images == ("a.jpg",)
     assert trials[0].spin
 
@@ -116,21 +118,57 @@ def test_combination_result__json() -> None:
     assert "p50_ms" not in failed
 
 
-def test_find_rates__highest_rate_within_the_bound() -> None:
+def test_combination_result__interval_is_of_the_same_throughput() -> None:
+    """As many runs in each trial, so that the mean of the rates is not the rate of all runs."""
+    trials = [make_result(*[100.0 if number == 0 else 10.0] * 10) for number in range(5)]
+    throughput = CombinationResult(Combination(Path("a.onnx"), "cpu", 1, None), trials).to_json()[
+        "photos_per_second"
+    ]
+    assert throughput["value"] == pytest.approx(50 / 1.4)
+    assert throughput["low"] <= throughput["value"] <= throughput["high"]
+
+
+def test_find_rates__highest_rate_that_was_kept() -> None:
     (result,) = make_results("a")
     result.trials.append(make_result(*[10.0] * 50))
-    assert result.compute_throughput() == pytest.approx(100)
-    rates: list[float] = []
+    trials: list[Trial] = []
+    attempts = [Attempt(rate, 200, 2, None, rate <= 30) for rate in (50.0, 25.0, 30.0)]
 
-    def simulate_queue(trial: Trial) -> TrialResult:
-        rates.append(trial.rate)
-        return make_result(*[10.0 / (1 - trial.rate / 100)] * trial.min_runs)
+    def serve(trial: Trial) -> list[Attempt]:
+        trials.append(trial)
+        return attempts
 
-    settings = BenchmarkSettings(scenario="server", bound_ms=20.0)
-    list(find_rates([result], settings, simulate_queue))
-    assert result.server["rate"] == pytest.approx(50, abs=100 / 2**6)
-    assert result.server["p99_ms"] <= 20.0
-    assert [attempt["rate"] for attempt in result.server["trials"]] == rates
+    settings = BenchmarkSettings(scenario="server", seconds=10.0, bound_ms=20.0)
+    list(find_rates([result], settings, serve))
+    (trial,) = trials
+    assert (trial.max_rate, trial.seconds, trial.bound_s) == (pytest.approx(100), 5.0, 0.02)
+    assert result.server == {
+        "rate": 30.0, "p99_ms": None, "images": 200, "late": 2, "bound_ms": 20.0,
+        "trials": [asdict(attempt) for attempt in attempts],
+    }  # fmt: skip
+
+
+def test_find_rates__error() -> None:
+    (result,) = make_results("a")
+    result.trials.append(make_result(10.0))
+
+    def fail(_: Trial) -> list[Attempt]:
+        raise ProviderError("no CUDA")
+
+    list(find_rates([result], BenchmarkSettings(scenario="server"), fail))
+    assert (result.error, result.exit_code) == ("no CUDA", 4)
+
+
+def test_run_trials__server_scenario_has_half_of_the_duration() -> None:
+    trials: list[Trial] = []
+
+    def record(trial: Trial) -> TrialResult:
+        trials.append(trial)
+        return make_result(1.0)
+
+    settings = BenchmarkSettings(scenario="server", seconds=10.0, rounds=5)
+    list(run_trials(make_results("a"), settings, record))
+    assert [trial.seconds for trial in trials] == [1.0] * 5
 
 
 @pytest.mark.parametrize(
@@ -158,5 +196,7 @@ def test_start_trial__measures_a_file(tiny_model: Path, image_path: Path) -> Non
     assert (result.provider, result.gpu_mb) == ("cpu", None)
 
 
-def test_start_trial__server_scenario(tiny_model: Path) -> None:
-    assert len(start_trial(make_trial(tiny_model, rate=50.0)).values_ns) == 5
+def test_start_server__tries_rates(tiny_model: Path) -> None:
+    (attempt,) = start_server(make_trial(tiny_model, max_rate=100.0))
+    assert attempt.rate == 50.0
+    assert attempt.images <= 20  # 5 images are expected in 0.1 s

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from boats_benchmark.timing import (
+    MIN_STARTS,
+    Estimate,
     TimingSettings,
+    describe_difference,
+    estimate,
     estimate_percentiles,
     estimate_ratio,
+    estimate_throughput,
     summarize,
     time_interleaved,
 )
@@ -171,3 +176,48 @@ def test_estimate_percentiles__interval_includes_differences_between_trials() ->
     narrow, wide = (estimate_percentiles(trials)["p50_ms"] for trials in (similar, different))
     assert (narrow.high - narrow.low) / narrow.value < 0.01
     assert (wide.high - wide.low) / wide.value > 0.05
+
+
+def test_estimate__value_and_interval_are_of_one_statistic() -> None:
+    starts = [np.array([[1, 2], [3, 4]]), np.array([[5, 6]])]
+    samples: list[list[int]] = []
+
+    def record(rounds: np.ndarray) -> np.ndarray:
+        samples.append(rounds[:, 0].tolist())
+        assert (rounds[:, 1] == rounds[:, 0] + 1).all(), "a round is drawn as a whole"
+        return rounds.mean(axis=0)
+
+    first, second = estimate(starts, record)
+    *draws, all_rounds = samples
+    assert all_rounds == [1, 3, 5]
+    assert {len(rounds) for rounds in draws} == {2, 3, 4}
+    assert first.value == 3.0
+    assert first.low <= first.value <= first.high
+    assert second.to_list() == [bound + 1 for bound in first.to_list()]
+
+
+@pytest.mark.parametrize("slow_trials", [1, 2, 4])
+def test_estimate_throughput__interval_is_of_the_rate_of_all_runs(slow_trials: int) -> None:
+    """As many runs in each trial, so that the mean of the rates is not the rate of all runs."""
+    trials = [np.full(10, 100 if number < slow_trials else 10) * 10**6 for number in range(5)]
+    throughput = estimate_throughput(trials, batch=4)
+    seconds = (slow_trials * 100 + (5 - slow_trials) * 10) / 1000 * 10
+    assert throughput.value == pytest.approx(4 * 50 / seconds)
+    assert throughput.low <= throughput.value <= throughput.high
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "starts", "expected"),
+    [
+        (0.8, 0.9, MIN_STARTS, "faster"),
+        (1.1, 1.2, MIN_STARTS, "slower"),
+        (0.9, 1.0, MIN_STARTS, None),
+        (1.0, 1.1, 100, None),
+        (0.8, 0.9, MIN_STARTS - 1, None),
+        (1.1, 1.2, 1, None),
+    ],
+)
+def test_describe_difference__needs_an_interval_over_enough_starts(
+    low: float, high: float, starts: int, expected: str | None
+) -> None:
+    assert describe_difference(Estimate((low + high) / 2, low, high), starts) == expected
