@@ -31,6 +31,7 @@ def assert_refused(result: CommandResult, exit_code: int, *words: str) -> None:
         (("a.jpg", "--journal", "done.jsonl"), "--journal requires --watch DIR"),
         (("--watch", ".", "--json"), "--watch prints JSON lines and excludes --json"),
         (("--watch", ".", "--output", "x"), "--watch prints JSON lines and excludes --output"),
+        (("a.jpg", "--spreadsheet-safe"), "--spreadsheet-safe requires --csv"),
         (("--watch", "missing"), "--watch missing: folder does not exist"),
     ],
 )

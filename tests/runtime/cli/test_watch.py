@@ -12,6 +12,7 @@ from boats_runtime.cli import watch
 from boats_runtime.cli.results import JsonlWriter, ResultContext
 from boats_runtime.cli.watch import FolderWatcher, Journal, classify_new_images
 from boats_runtime.errors import DataError, OutputError
+from support.special_files import make_special_files
 from support.toy_model import ToyModel
 from support.watch_process import WatchProcess
 
@@ -257,6 +258,15 @@ def test_classify_new_images__broken_image_is_reported_after_the_timeout(
 ) -> None:
     (folder / "broken.jpg").write_bytes(image_path.read_bytes()[:800])
     assert run_watch(*[do_nothing] * (polls - 1)) == results
+
+
+def test_classify_new_images__special_files_are_reported(
+    run_watch: Callable[..., list[tuple[str, str]]], folder: Path, image_path: Path
+) -> None:
+    names = make_special_files(folder)
+    shutil.copy(image_path, folder / "ok.jpg")
+    results = run_watch(*[do_nothing] * 8)
+    assert results == [("ok.jpg", "ok"), *((name, "error") for name in names)]
 
 
 # --- boats-predict --watch
