@@ -17,6 +17,7 @@ from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
 from support.kill_extraction import KILLS, SHARD_SIZE, SIZE, compute_features
 from support.process import run_module
+from support.special_files import make_special_files
 
 TOLERANCE = 1e-4  # relative to the largest feature: fused BatchNorm and another summation order
 
@@ -122,6 +123,16 @@ def test_extract_features__file_does_not_exist(
     features = extract(cpu_backend, [paths[1], missing])
     assert features.skipped == ((missing, "cannot be read: No such file or directory"),)
     assert features.indices.tolist() == [0]
+
+
+def test_extract_features__special_files_are_skipped(
+    cpu_backend: InferenceBackend, paths: list[Path], tmp_path: Path
+) -> None:
+    special = [tmp_path / name for name in make_special_files(tmp_path)]
+    features = extract(cpu_backend, [*special, paths[0]])
+    reason = "cannot be read: not a regular file"
+    assert features.skipped == tuple((path, reason) for path in special)
+    assert features.indices.tolist() == [len(special)]
 
 
 def test_extract_features__same_image_twice(
