@@ -19,19 +19,15 @@ from typing import Any
 import torch
 
 from boats_benchmark.report import format_markdown
-from boats_benchmark.timing import (
-    Estimate,
-    TimingSettings,
-    estimate_ratio,
-    summarize,
-    time_interleaved,
-)
+from boats_benchmark.timing import Estimate, TimingSettings, compare
 from boats_train.models.backbone import build_backbone
 from suite.harness import ScriptResult, run_script
 from suite.synthetic_models import draw_images, load_networks, write_model
 
 BACKBONES = ("resnet50", "mobilenet_v2")
 CHILDREN = Path(__file__).parent / "suite" / "children"
+
+NEXT_TO_TORCH = "boats, next to torch"
 
 MAX_SHARE = 1.3
 """Target: time relative to the minimal script."""
@@ -45,7 +41,10 @@ def measure(rounds: int = 40, torch_rounds: int = 3) -> ScriptResult:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         image = draw_images(folder / "images", 1)[0]
-        rows = [compare(backbone, folder, image, rounds, torch_rounds) for backbone in BACKBONES]
+        rows = [
+            compare_processes(backbone, folder, image, rounds, torch_rounds)
+            for backbone in BACKBONES
+        ]
     missed = []
     for row in rows:
         if row["share_of_bare"][0] > MAX_SHARE:
@@ -55,7 +54,7 @@ def measure(rounds: int = 40, torch_rounds: int = 3) -> ScriptResult:
     return ScriptResult(to_markdown(rows), {"cold_start": rows}, missed)
 
 
-def compare(
+def compare_processes(
     backbone: str, folder: Path, image: Path, rounds: int, torch_rounds: int
 ) -> dict[str, Any]:
     """Time boats with the minimal script, and then boats with the PyTorch script."""
@@ -72,20 +71,15 @@ def compare(
         "bare": [sys.executable, bare, model, image, threads],
         "torch": [sys.executable, pytorch, weights, image, threads, backbone],
     }
-    fast, slow = (
-        time_interleaved(
-            {name: partial(run_process, commands[name], environment) for name in names},
-            TimingSettings(warmup_calls=1, min_rounds=count),
-        )
-        for names, count in ((("boats", "bare"), rounds), (("boats", "torch"), torch_rounds))
+    tasks = {name: partial(run_process, command, environment) for name, command in commands.items()}
+    torch_task = tasks.pop("torch")
+    row = compare(tasks, TimingSettings(1, min_rounds=rounds), {"share_of_bare": ("boats", "bare")})
+    slow = compare(
+        {NEXT_TO_TORCH: tasks["boats"], "torch": torch_task},
+        TimingSettings(1, min_rounds=torch_rounds),
+        {"times_faster_than_torch": ("torch", NEXT_TO_TORCH)},
     )
-    times = {**fast, "torch": slow["torch"], "boats, next to torch": slow["boats"]}
-    return {
-        "backbone": backbone,
-        "times": {name: summarize(values) for name, values in times.items()},
-        "share_of_bare": estimate_ratio(fast["boats"], fast["bare"]).to_list(),
-        "times_faster_than_torch": estimate_ratio(slow["torch"], slow["boats"]).to_list(),
-    }
+    return {"backbone": backbone, **row, **slow, "times": row["times"] | slow["times"]}
 
 
 def run_process(command: list[object], environment: dict[str, str]) -> None:

@@ -20,14 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_benchmark.report import format_markdown
-from boats_benchmark.timing import (
-    Estimate,
-    Task,
-    TimingSettings,
-    estimate_ratio,
-    summarize,
-    time_interleaved,
-)
+from boats_benchmark.timing import Estimate, Task, TimingSettings, compare
 from boats_runtime.classifier import INPUT, Classifier
 from boats_runtime.prediction import Failure
 from suite.harness import ScriptResult, run_script
@@ -61,7 +54,7 @@ def measure(backbone: str = "resnet50", rounds: int = 3, images: int = IMAGES) -
         result: dict[str, Any] = {
             "backbone": backbone,
             "images": images,
-            "rates": compare(model, (paths * images)[:images], rounds),
+            "rates": compare_rates(model, (paths * images)[:images], rounds),
             "peak_mb": {
                 size: measure_peak(model, fill_folder(folder / str(size), paths, size))
                 for size in FOLDER_SIZES
@@ -78,7 +71,7 @@ def measure(backbone: str = "resnet50", rounds: int = 3, images: int = IMAGES) -
     return ScriptResult(to_markdown(result), {"folder": result}, missed)
 
 
-def compare(model: Path, paths: list[Path], rounds: int) -> dict[str, Any]:
+def compare_rates(model: Path, paths: list[Path], rounds: int) -> dict[str, Any]:
     """Time boats with sleeping and with spinning threads, and the bare session."""
     sleep, spin = (Classifier(model, "cpu", spin=spin) for spin in (False, True))
     batch = np.stack([sleep.prepare(path) for path in paths[: sleep.batch]])
@@ -87,12 +80,8 @@ def compare(model: Path, paths: list[Path], rounds: int) -> dict[str, Any]:
         "spin": partial(run_boats, spin, paths),
         "bare": partial(run_session, sleep._session, batch, len(paths)),
     }
-    values = time_interleaved(tasks, TimingSettings(0, min_rounds=rounds))
-    return {
-        "times": {name: summarize(times) for name, times in values.items()},
-        "share": estimate_ratio(values["bare"], values["sleep"]).to_list(),
-        "share_of_spin": estimate_ratio(values["spin"], values["sleep"]).to_list(),
-    }
+    ratios = {"share": ("bare", "sleep"), "share_of_spin": ("spin", "sleep")}
+    return compare(tasks, TimingSettings(0, min_rounds=rounds), ratios)
 
 
 def run_boats(classifier: Classifier, paths: list[Path]) -> None:

@@ -10,13 +10,7 @@ from functools import partial
 from typing import Any
 
 from boats_benchmark.report import format_markdown
-from boats_benchmark.timing import (
-    Estimate,
-    TimingSettings,
-    estimate_ratio,
-    summarize,
-    time_interleaved,
-)
+from boats_benchmark.timing import Estimate, TimingSettings, compare
 from boats_runtime.classifier import INPUT
 from boats_runtime.providers.session import Threads, open_session
 from suite.harness import ScriptResult, run_script
@@ -42,12 +36,10 @@ def measure(backbone: str = "resnet50", rounds: int = 60) -> ScriptResult:
         for name, content in contents.items()
     }
     settings = TimingSettings(3, untimed_calls=1, timed_calls=4, min_rounds=max(1, rounds // 4))
-    values = time_interleaved(tasks, settings)
+    ratios = {"times_faster": ("fp32", "int8"), "of_plain_stem": (PLAIN_STEM, "int8")}
     row: dict[str, Any] = {
         "backbone": backbone,
-        "times": {name: summarize(durations) for name, durations in values.items()},
-        "times_faster": estimate_ratio(values["fp32"], values["int8"]).to_list(),
-        "of_plain_stem": estimate_ratio(values[PLAIN_STEM], values["int8"]).to_list(),
+        **compare(tasks, settings, ratios),
         **{f"{name}_mb": len(content) / 1e6 for name, content in contents.items()},
     }
     missed = []

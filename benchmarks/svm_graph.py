@@ -29,7 +29,7 @@ from boats_benchmark.timing import (
 from boats_export.classifier_graph import export_classifier
 from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
-from boats_runtime.providers.wheels import import_onnxruntime
+from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.calibrated_svc import CalibratedSVC
 from suite.harness import ScriptResult, run_script
 from suite.synthetic_svm import convert_by_skl2onnx, fit_calibrated_svms, make_features
@@ -82,9 +82,7 @@ class ConvertedSVM:
 
     def open(self, threads: int) -> dict[str, PredictProba]:
         """Open sessions, and return a function for each of the `BACKENDS`."""
-        stock_graph, graph = (
-            open_session(model, threads) for model in (self.stock_graph, self.graph)
-        )
+        stock_graph, graph = (open_svm(model, threads) for model in (self.stock_graph, self.graph))
         return dict(zip(BACKENDS, (self.calibrated.predict_proba, stock_graph, graph), strict=True))
 
 
@@ -111,14 +109,9 @@ def measure(threads: int = granted_cpus()) -> ScriptResult:
     return ScriptResult(to_markdown(rows), content, missed)
 
 
-def open_session(model: onnx.ModelProto, threads: int) -> PredictProba:
+def open_svm(model: onnx.ModelProto, threads: int) -> PredictProba:
     """Open a model on the CPU and return a function from features to probabilities."""
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString(), "cpu", Threads(threads, spin=True)).session
 
     def predict_proba(features: NDArray[Any]) -> NDArray[Any]:
         _, probabilities = session.run(["label", "probabilities"], {FEATURES: features})

@@ -16,15 +16,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from boats_benchmark.report import format_markdown
-from boats_benchmark.timing import (
-    TimingSettings,
-    estimate_ratio,
-    summarize,
-    time_interleaved,
-)
+from boats_benchmark.timing import Estimate, TimingSettings, compare
 from boats_data.synthetic import write_demo_data
 from boats_runtime.cpu import granted_cpus
-from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, decode
+from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, decode
 from boats_train.features.cache import FeatureCache
 from boats_train.features.extraction import extract_features
 from boats_train.features.inference import InferenceBackend, choose_backend
@@ -37,8 +32,8 @@ from boats_train.finetune.linear_head import (
 from boats_train.models.backbone import build_backbone, load_weights
 from boats_train.models.feature_network import FeatureNetwork
 from suite.harness import ScriptResult, run_script
+from suite.synthetic_models import PREPROCESSING
 
-PREPROCESSING = Preprocessing(240, 800)
 MEAN = np.array(IMAGENET_MEAN, dtype=np.float32)
 STD = np.array(IMAGENET_STD, dtype=np.float32)
 PLAIN_BATCH = 8
@@ -72,24 +67,24 @@ def measure(
             "plain": partial(run_plain, network, paths),
             "boats": partial(run_boats, backend, paths),
         }
-        values = time_interleaved(tasks, TimingSettings(1, min_rounds=rounds))
-    times = {name: summarize(durations) for name, durations in values.items()}
-    speedup = estimate_ratio(values["plain"], values["boats"])
+        ratios = {"times_faster": ("plain", "boats")}
+        timings = compare(tasks, TimingSettings(1, min_rounds=rounds), ratios)
     row = {
         "backbone": backbone,
         "weights": weights,
         "engine": backend.name,
         "photos_a_turn": IMAGES,
-        "times": times,
-        "times_faster": speedup.to_list(),
+        **timings,
         "photos": "real" if data else "drawn",
     }
     head_settings = TimingSettings(1, min_rounds=HEAD_ROUNDS)
-    head = summarize(time_interleaved({"head": train_head}, head_settings)["head"])
-    plain, boats = (f"{IMAGES / times[name]['p50_ms'] * 1e3:.2f}" for name in ("plain", "boats"))
+    head = compare({"head": train_head}, head_settings, {})["times"]["head"]
+    plain, boats = (
+        f"{IMAGES / timings['times'][name]['p50_ms'] * 1e3:.2f}" for name in ("plain", "boats")
+    )
     cells = (
         f"{backbone}, {backend.name}", "real" if data else "synthetic", plain, boats,
-        speedup.format(),
+        Estimate(*timings["times_faster"]).format(),
     )  # fmt: skip
     header = ("network", "images", "plain loop, images/s", "boats, images/s", "speedup (95%)")
     table = (

@@ -12,12 +12,11 @@ The results are not MLPerf results: neither its load generator nor its data are 
 """
 
 import json
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boats_benchmark.load import Attempt
-from boats_benchmark.timing import estimate_percentiles, estimate_throughput
+from boats_benchmark.timing import estimate_percentiles, estimate_throughput, shuffle_rounds
 from boats_benchmark.trial import STAGES, Trial, TrialResult
 from boats_runtime.errors import BoatsError, ModelError, ProviderError
 
@@ -165,11 +164,11 @@ def run_trials(
         settings: Settings of the benchmark.
         start_trial: Function that runs a trial.
     """
-    shuffle = random.Random(settings.seed).shuffle  # noqa: S311
-    for number in range(settings.rounds):
-        order = [result for result in results if not result.error]
-        shuffle(order)
+    orders = islice(shuffle_rounds(results, settings.seed), settings.rounds)
+    for number, order in enumerate(orders):
         for result in order:
+            if result.error:
+                continue
             try:
                 result.trials.append(start_trial(make_trial(result.combination, settings, number)))
             except BoatsError as error:

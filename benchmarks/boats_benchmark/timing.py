@@ -7,12 +7,14 @@ over starts of the process and rounds.
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Item = TypeVar("Item")
 
 Task = Callable[[], object]
 Clock = Callable[[], int]
@@ -78,6 +80,15 @@ class Estimate:
         return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
+def shuffle_rounds(items: Sequence[Item], seed: int) -> Iterator[list[Item]]:
+    """Yield all items in a new random order, without end."""
+    shuffle = random.Random(seed).shuffle  # noqa: S311
+    order = list(items)
+    while True:
+        shuffle(order)
+        yield list(order)
+
+
 def time_interleaved(
     tasks: Mapping[str, Task], settings: TimingSettings, clock: Clock = time.perf_counter_ns
 ) -> dict[str, NDArray[np.int64]]:
@@ -91,17 +102,15 @@ def time_interleaved(
     Returns:
         Durations of the calls in nanoseconds, (rounds, timed_calls) int64, by name.
     """
-    shuffle = random.Random(settings.seed).shuffle  # noqa: S311
-    order = list(tasks)
+    rounds_of_names = shuffle_rounds(list(tasks), settings.seed)
     durations: dict[str, list[int]] = {name: [] for name in tasks}
     for _ in range(settings.warmup_calls):
-        for name in order:
+        for name in tasks:
             tasks[name]()
     begin = clock()
     rounds = 0
     while rounds < settings.min_rounds or clock() - begin < settings.min_seconds * 1e9:
-        shuffle(order)
-        for name in order:
+        for name in next(rounds_of_names):
             task = tasks[name]
             for _ in range(settings.untimed_calls):
                 task()
@@ -187,6 +196,26 @@ def estimate_throughput(trials: Sequence[NDArray[np.int64]], batch: int) -> Esti
     """
     (throughput,) = estimate(trials, lambda durations: np.array([batch * 1e9 / durations.mean()]))
     return throughput
+
+
+def compare(
+    tasks: Mapping[str, Task], settings: TimingSettings, ratios: Mapping[str, tuple[str, str]]
+) -> dict[str, Any]:
+    """Time tasks in interleaved trials, and return their `times` and ratios as JSON values.
+
+    Args:
+        tasks: Functions to time, by name.
+        settings: Length of the measurement.
+        ratios: Names of the two tasks whose latencies are divided, by name of the result.
+    """
+    values = time_interleaved(tasks, settings)
+    return {
+        "times": {name: summarize(durations) for name, durations in values.items()},
+        **{
+            name: estimate_ratio(values[numerator], values[denominator]).to_list()
+            for name, (numerator, denominator) in ratios.items()
+        },
+    }
 
 
 def describe_difference(share: Estimate, starts: int) -> str | None:

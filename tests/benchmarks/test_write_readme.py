@@ -87,6 +87,6 @@ def test_main__readme_without_marks(folder: Path) -> None:
     assert readme.read_text() == "nothing\n"
 
 
-@pytest.mark.parametrize("name", [*write_readme.SCRIPTS, "features", "learning_rates"])
+@pytest.mark.parametrize("name", [*write_readme.SCRIPTS, "features"])
 def test_scripts__can_be_imported(name: str) -> None:
     assert callable(importlib.import_module(name).measure)

@@ -1,6 +1,7 @@
 """Timing with a clock that only the tasks advance."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from boats_benchmark.timing import (
     MIN_STARTS,
     Estimate,
     TimingSettings,
+    compare,
     describe_difference,
     estimate,
     estimate_percentiles,
     estimate_ratio,
     estimate_throughput,
+    shuffle_rounds,
     summarize,
     time_interleaved,
 )
@@ -73,17 +76,18 @@ def test_time_interleaved__meets_both_minimums(min_rounds: int, expected: int) -
     assert len(values["only"]) == expected
 
 
-def test_time_interleaved__shuffles_each_round_by_the_seed() -> None:
-    orders = []
-    for seed in (0, 0, 1):
-        clock = FakeClock()
-        tasks = {name: clock.task(name, 1) for name in "abc"}
-        time_interleaved(tasks, TimingSettings(0, min_rounds=20, seed=seed), clock)
-        orders.append(clock.calls)
-    rounds = ["".join(orders[0][start : start + 3]) for start in range(0, 60, 3)]
-    assert {"".join(sorted(order)) for order in rounds} == {"abc"}
-    assert len(set(rounds)) > 3
-    assert orders[0] == orders[1] != orders[2]
+def test_shuffle_rounds__order_by_the_seed() -> None:
+    first, same, other = (list(islice(shuffle_rounds("abc", seed), 20)) for seed in (0, 0, 1))
+    assert first == same != other
+    assert {"".join(sorted(order)) for order in first} == {"abc"}
+    assert len({"".join(order) for order in first}) > 3
+
+
+def test_compare__times_and_ratios() -> None:
+    tasks = {"a": FakeClock().task("a", 1), "b": FakeClock().task("b", 1)}
+    result = compare(tasks, TimingSettings(0, min_rounds=3), {"share": ("a", "a")})
+    assert result["share"] == [1.0, 1.0, 1.0]
+    assert [times["count"] for times in result["times"].values()] == [3, 3]
 
 
 @pytest.mark.parametrize(
