@@ -75,7 +75,9 @@ def _make_label(result: ResultJson, without: str = "") -> str:
         parts.append(f"batch {result['batch']}")
     if without != "threads" and result["threads"] is not None:
         parts.append(f"{result['threads']} threads")
-    return ", ".join(parts)
+    label = ", ".join(parts)
+    # Matplotlib leaves labels that start with an underscore out of the legend.
+    return f" {label}" if label.startswith("_") else label
 
 
 def _create_figure() -> tuple[Figure, Any]:
