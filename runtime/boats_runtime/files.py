@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -71,32 +71,15 @@ def scratch_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> AbstractContextManager[None]:
     """Create a folder and hold a lock on it during the block, where the disk has locks.
 
     Raises:
         BlockingIOError: If another process holds the lock.
-        OSError: If the folder cannot be created.
+        OSError: If the folder cannot be created or opened.
     """
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = _lock(folder, wait=False)
-        except FileNotFoundError:  # another process removed it
-            continue
-        except BlockingIOError:
-            raise
-        except OSError:
-            descriptor = None
-        if descriptor is None or _is_at(descriptor, folder):
-            break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    create = partial(folder.mkdir, parents=True, exist_ok=True)
+    return _create_locked(folder, create, wait=False)
 
 
 def remove_unlocked(leftover: Path) -> None:
@@ -116,12 +99,12 @@ def remove_unlocked(leftover: Path) -> None:
 
 
 @contextmanager
-def _create_locked(path: Path, create: Callable[[], None]) -> Iterator[None]:
+def _create_locked(path: Path, create: Callable[[], None], *, wait: bool = True) -> Iterator[None]:
     """Create a file or folder and hold a lock on it during the block."""
     while True:
         create()
         with suppress(FileNotFoundError):  # another process removed it before the lock
-            descriptor = _lock(path, wait=True)
+            descriptor = _lock(path, wait=wait)
             if descriptor is None or _is_at(descriptor, path):
                 break
             os.close(descriptor)
@@ -145,16 +128,17 @@ def _lock(path: Path, *, wait: bool) -> int | None:
     """Return a descriptor with an exclusive lock; None if the system or its disk has no locks.
 
     Raises:
-        OSError: If it cannot be opened, or without waiting, if another process has the lock.
+        BlockingIOError: Without waiting, if another process has the lock.
+        OSError: If it cannot be opened.
     """
     if sys.platform == "win32":
         return None
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        if not wait:
+        if isinstance(error, BlockingIOError):
             raise
         return None
     return descriptor
