@@ -203,14 +203,16 @@ def predict(
 
 def _open_classifier(model: Path, provider: str, images: list[str], log: Log) -> "Classifier":
     gc.disable()  # imports create many objects but no garbage
-    from boats_runtime.classifier import Classifier
-    from boats_runtime.cli.inputs import names_one_image
+    try:
+        from boats_runtime.classifier import Classifier
+        from boats_runtime.cli.inputs import names_one_image
 
-    # Spinning threads take CPU time from decoding and from other programs.
-    spin = len(images) == 1 and names_one_image(images[0])
-    classifier = Classifier(model, provider, spin=spin)
-    gc.freeze()
-    gc.enable()
+        # Spinning threads take CPU time from decoding and from other programs.
+        spin = len(images) == 1 and names_one_image(images[0])
+        classifier = Classifier(model, provider, spin=spin)
+    finally:
+        gc.freeze()
+        gc.enable()
     if provider == "auto":
         log(f"on {classifier.provider}: {classifier.selection_reason}")
     if classifier.compatibility_warning:

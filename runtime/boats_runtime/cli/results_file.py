@@ -156,7 +156,7 @@ def _parse(result: Any, context: ResultContext) -> tuple[str, bool]:
         return name, False
     if result["model"] != context.model:
         raise LineError(f"is of another model ({result['model'][:12]})")
-    if "threshold" not in result:  # written before 0.3
+    if "threshold" not in result:  # written by 0.1.0
         if result["unknown"] != (result["score"] < context.threshold):
             raise LineError("has another threshold")
     elif result["threshold"] != context.threshold:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from boats_runtime.errors import OutputError
@@ -23,9 +23,9 @@ def reserve_checkpoints(folder: Path) -> Iterator[None]:
             created.
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
-    lock = lock_folder(folder)
+    lock = ExitStack()
     try:
-        lock.__enter__()
+        lock.enter_context(lock_folder(folder))
     except BlockingIOError as error:
         raise OutputError(
             f"{folder}: another process is running the same training; wait for it, or give "
@@ -40,7 +40,7 @@ def reserve_checkpoints(folder: Path) -> Iterator[None]:
         for path in created:
             with suppress(OSError):  # not empty
                 path.rmdir()
-        lock.__exit__(None, None, None)
+        lock.close()
 
 
 def remove_crashed(parent: Path) -> None:
