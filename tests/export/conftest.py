@@ -1,7 +1,5 @@
 """Fixtures of the tests of boats_export."""
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 
 from boats_export import export
 from boats_export.cli import main
+from support import process
 
 
 @pytest.fixture
@@ -28,13 +27,8 @@ def quick_network(tiny_network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., object]:
     """A function that runs boats-export in this process and returns its exit code."""
     monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("BOATS_")]:
-        monkeypatch.delenv(variable)
 
     def run(*arguments: object) -> object:
-        monkeypatch.setattr(sys, "argv", ["boats-export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-        return exit_info.value.code
+        return process.run_main(monkeypatch, main, "boats-export", *arguments)
 
     return run

@@ -4,8 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 BIN = Path(sys.executable).parent
 TESTS = Path(__file__).parents[1]
@@ -76,6 +80,25 @@ def run_command(
                     process.send_signal(signal.SIGINT)
             stdout = process.stdout.read()
     return CommandResult(cwd, process.returncode, stdout, stderr)
+
+
+def run_main(
+    monkeypatch: pytest.MonkeyPatch, main: Callable[[], NoReturn], name: str, *arguments: object
+) -> object:
+    """Run a command in this process, without `BOATS_*` variables, and return its exit code.
+
+    Args:
+        monkeypatch: Fixture of the test.
+        main: Entry point of the command.
+        name: Name of the command.
+        arguments: Command-line arguments.
+    """
+    for variable in [key for key in os.environ if key.startswith("BOATS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code or 0
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
