@@ -8,7 +8,7 @@ import pytest
 
 from boats_export import export
 from boats_export.cli import main
-from support import process
+from support.process import main_runner
 
 
 @pytest.fixture
@@ -27,8 +27,4 @@ def quick_network(tiny_network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., object]:
     """A function that runs boats-export in this process and returns its exit code."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> object:
-        return process.run_main(monkeypatch, main, "boats-export", *arguments)
-
-    return run
+    return main_runner(monkeypatch, main, "boats-export")

@@ -82,23 +82,28 @@ def run_command(
     return CommandResult(cwd, process.returncode, stdout, stderr)
 
 
-def run_main(
-    monkeypatch: pytest.MonkeyPatch, main: Callable[[], NoReturn], name: str, *arguments: object
-) -> object:
-    """Run a command in this process, without `BOATS_*` variables, and return its exit code.
+def main_runner(
+    monkeypatch: pytest.MonkeyPatch, main: Callable[[], NoReturn], name: str
+) -> Callable[..., object]:
+    """Return a function that runs a command in this process and returns its exit code.
+
+    The `BOATS_*` variables set so far are removed; the test can set others.
 
     Args:
         monkeypatch: Fixture of the test.
         main: Entry point of the command.
         name: Name of the command.
-        arguments: Command-line arguments.
     """
     for variable in [key for key in os.environ if key.startswith("BOATS_")]:
         monkeypatch.delenv(variable)
-    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return stop.value.code or 0
+
+    def run(*arguments: object) -> object:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0
+
+    return run
 
 
 def module_command(module: str, *arguments: object) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from boats_train.cli import main
-from support.process import run_main
+from support.process import main_runner
 
 Train = Callable[..., object]
 
@@ -13,8 +13,4 @@ Train = Callable[..., object]
 def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
     """Run the command in this process, which has imported PyTorch, and return the exit code."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> object:
-        return run_main(monkeypatch, main, "boats-train", *arguments)
-
-    return run
+    return main_runner(monkeypatch, main, "boats-train")
