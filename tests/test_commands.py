@@ -53,7 +53,7 @@ def test_commands__train_export_predict(folder: Path) -> None:
     assert config["classes"] == ["barca lunga", "gòndola", "topa"]
     settings = config["config"]
     assert (settings["model"], settings["backbone"]) == ("svm", "resnet50")
-    assert (settings["height"], settings["width"]) == (240, 800)
+    assert (settings["image_size"], settings["height"], settings["width"]) == ("auto", 64, 224)
     assert settings["weights"] == "none"
 
     exported = check_output(run_command("boats-export", "--format", "onnx", cwd=folder))

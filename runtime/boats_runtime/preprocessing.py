@@ -72,6 +72,9 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_QUARTER_TURNS = (5, 6, 7, 8)
+"""Orientations that exchange height and width."""
+
 # https://docs.pytorch.org/vision/stable/models.html: all classification weights of torchvision.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -191,6 +194,31 @@ def decode(source: Path | bytes | BinaryIO) -> Image.Image:
     with _open(source) as image:
         image.load()
     return image
+
+
+def read_size(source: Path | bytes | BinaryIO) -> tuple[int, int]:
+    """Read the size of an image after EXIF orientation from its header, without its pixels.
+
+    Args:
+        source: Path, content or open stream of an image file.
+
+    Returns:
+        Height and width in pixels.
+
+    Raises:
+        ImageError: If the header cannot be read, or the image is too large.
+    """
+    with _open(source) as image:
+        width, height = image.size
+        if image.format == "TIFF":  # Pillow turns these itself
+            return height, width
+        try:
+            # Pillow's own method for PNG decodes the pixels to find EXIF behind them.
+            exif = Image.Image.getexif(image)
+            turned = exif.get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
+        except (OSError, *_DECODER_ERRORS):
+            turned = False
+    return (width, height) if turned else (height, width)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from boats_runtime.cli.app import (
 )
 from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
-from boats_train.runs.config import TrainConfig, parse_image_size
+from boats_train.runs.config import AUTO, TrainConfig, parse_image_size
 
 if TYPE_CHECKING:
     from boats_data.dataset import Dataset
@@ -71,7 +71,11 @@ def train(
     from_run: Annotated[Path | None, Option("--from", help="Use the network of this run.")] = None,
     image_size: Annotated[
         str,
-        Option(help="Height and width of the network input.", show_default="240x800; cnn: 30x100"),
+        Option(
+            help="Network input: auto (from the sizes of the images), HEIGHTxWIDTH, or 224 for "
+            "224x224.",
+            show_default="auto; cnn: 30x100",
+        ),
     ] = "",
     tune: Annotated[
         Literal["auto", "off"],
@@ -126,7 +130,9 @@ def train(
     if compare and (model != "svm" or tune == "off"):
         raise UsageError("--compare trains all models: omit --model and --tune")
     schedule = SCHEDULES["unfreeze" if model == "finetune" and unfreeze != "0" else model]
-    height, width = parse_image_size(image_size or ("30x100" if model == "cnn" else "240x800"))
+    image_size = image_size or ("30x100" if model == "cnn" else AUTO)
+    # With `auto`, the size follows from the images; the other options are checked before.
+    height, width = (224, 224) if image_size == AUTO else parse_image_size(image_size)
     config = TrainConfig(
         data=str(data.absolute()),
         model=model,
@@ -134,6 +140,7 @@ def train(
         weights="none" if model == "cnn" else weights or "imagenet",
         height=height,
         width=width,
+        image_size=image_size,
         seed=seed,
         tune=tune == "auto",
         groups=groups,
@@ -144,6 +151,7 @@ def train(
         from_run=str(from_run or ""),
     )
     dataset = load_dataset(data, demo, seed)
+    config = resolve_image_size(config, dataset)
     if compare:
         run_comparison(config, dataset, cache, out)
         return
@@ -164,6 +172,22 @@ def load_dataset(data: Path, demo: bool, seed: int) -> "Dataset":
     dataset = scan_dataset(data)
     log(", ".join(f"{name}: {len(split.paths)} images" for name, split in dataset.splits.items()))
     return dataset
+
+
+def resolve_image_size(config: TrainConfig, dataset: "Dataset") -> TrainConfig:
+    """Choose the size of the network input for `auto`, and warn if shapes predict the classes."""
+    from boats_data.image_sizes import choose_size, describe_choice, sample_sizes
+    from boats_data.shape_leakage import find_shape_leaks
+
+    train = dataset.splits["train"]
+    sampled = sample_sizes(train.paths, dataset.root / "train")
+    for leak in find_shape_leaks(sampled.sizes, train.targets[sampled.indices]):
+        log(f"warning: {leak.message} {leak.advice}")
+    if config.image_size != AUTO:
+        return config
+    size = choose_size(sampled.median)
+    log(describe_choice(size, sampled))
+    return replace(config, height=size[0], width=size[1])
 
 
 def run_training(

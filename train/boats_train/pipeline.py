@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -335,7 +335,8 @@ def training_digest(config: TrainConfig, dataset: Dataset) -> str:
     by its digest.
     """
     images = [_describe_file(path) for split in dataset.splits.values() for path in split.paths]
-    content = json.dumps([config.to_json(), digest_inputs(config), images], sort_keys=True)
+    settings = replace(config, image_size="").to_json()  # the resolved size counts
+    content = json.dumps([settings, digest_inputs(config), images], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL.Image import getmodebase
 
 from boats_data.check.dates import GroupCounts, count_groups, find_neighbors, find_shared_groups
@@ -12,6 +13,7 @@ from boats_data.check.duplicates import find_duplicates
 from boats_data.check.findings import Finding, format_count, make_finding
 from boats_data.check.scan import ScannedImage, list_images, scan_images
 from boats_data.dataset import list_files, scan_dataset
+from boats_data.shape_leakage import compute_quantity, find_shape_leaks
 
 MIN_IMAGES = 5
 """Smallest number of images of a class in a split without a finding."""
@@ -74,6 +76,7 @@ def check_data(root: Path, pattern: str | None = None) -> Report:
         *find_small_classes(classes, splits),
         *find_imbalance(classes),
         *find_mixed_images(images),
+        *find_telling_shapes(images),
         *find_unused(root, splits, images),
     ]
     formats = Counter(
@@ -164,6 +167,22 @@ def find_mixed_images(images: Sequence[ScannedImage]) -> Iterator[Finding]:
             "Check that gray images occur in all classes and splits: otherwise the classifier "
             "learns to separate gray from color.",
             gray,
+        )
+
+
+def find_telling_shapes(images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Yield findings about shapes and resolutions that predict the class of training images."""
+    train = [image for image in images if image.split == "train" and not image.error]
+    if not train:
+        return
+    sizes = np.array([(image.height, image.width) for image in train], dtype=np.int64)
+    labels = np.array([image.label for image in train])
+    names, targets = np.unique(labels, return_inverse=True)
+    for leak in find_shape_leaks(sizes, targets):
+        values = compute_quantity(leak.quantity, sizes)
+        medians = (f"{name}: median {np.median(values[labels == name]):.4g}" for name in names)
+        yield make_finding(
+            "shape-predicts-class", "warning", leak.message, leak.advice, medians, count=len(train)
         )
 
 

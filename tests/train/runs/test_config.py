@@ -37,7 +37,15 @@ def test_train_config__invalid_value(changes: dict[str, object], message: str) -
 
 
 @pytest.mark.parametrize(
-    "changes", [{"height": MIN_SIDE, "width": 8192}, {"seed": 0}, {"seed": 2**32 - 1}, GRADIENT]
+    "changes",
+    [
+        {"height": MIN_SIDE, "width": 8192},
+        {"seed": 0},
+        {"seed": 2**32 - 1},
+        {"image_size": "auto"},
+        {"image_size": ""},
+        GRADIENT,
+    ],
 )
 def test_from_json__result_of_to_json(changes: dict[str, object]) -> None:
     config = TrainConfig("la mia barca", **changes)  # type: ignore[arg-type]
@@ -48,6 +56,13 @@ def test_to_json__stored_names() -> None:
     stored = TrainConfig("data", **GRADIENT).to_json()  # type: ignore[arg-type]
     assert (stored["rate"], stored["batch"]) == (0.1, 1)
     assert stored.keys().isdisjoint({"learning_rate", "batch_size"})
+
+
+def test_from_json__run_without_an_image_size() -> None:
+    stored = TrainConfig("data", image_size="auto").to_json()
+    assert stored.pop("image_size") == "auto"
+    config = TrainConfig.from_json(stored)
+    assert (config.image_size, config.to_json()) == ("", stored)
 
 
 JSON = TrainConfig("data").to_json()
@@ -84,15 +99,16 @@ def test_from_json__invalid_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("240x800", (240, 800)), ("64X160", (64, 160)), ("0032x9", (32, 9))]
+    ("text", "size"),
+    [("240x800", (240, 800)), ("64X160", (64, 160)), ("0032x9", (32, 9)), ("224", (224, 224))],
 )
 def test_parse_image_size__height_is_first(text: str, size: tuple[int, int]) -> None:
     assert parse_image_size(text) == size
 
 
 @pytest.mark.parametrize(
-    "text", ["", "240", "240x", "x800", "240 x 800", "-240x800", "24.0x800", "1x2x3", "²x³"]
+    "text", ["", "x", "square", "240x", "x800", "240 x 800", "-240x800", "24.0x800", "1x2x3", "²x³"]
 )
-def test_parse_image_size__not_two_integers(text: str) -> None:
-    with pytest.raises(UsageError, match="expected HEIGHTxWIDTH, such as 240x800"):
+def test_parse_image_size__not_integers(text: str) -> None:
+    with pytest.raises(UsageError, match="expected auto, HEIGHTxWIDTH such as 240x800, or 224"):
         parse_image_size(text)

@@ -11,6 +11,12 @@ MODELS = ("svm", "finetune", "cnn")
 _STORED_NAMES = {"learning_rate": "rate", "batch_size": "batch"}
 """Keys of `config.json` that differ from the names of the fields."""
 
+_LATER_KEYS = {"image_size": ""}
+"""Keys that older versions did not write, each with the value that stands for such a run."""
+
+AUTO = "auto"
+"""Value of `--image-size` that follows the sizes of the training images."""
+
 MIN_SIDE = 24
 """Smallest side of the input of a network in pixels."""
 
@@ -27,6 +33,7 @@ class TrainConfig:
         backbone: Name of a torchvision classification network; `small_cnn` for `cnn`.
         weights: `imagenet`, `none` (random), or the path of a state dict.
         height, width: Size of the network input in pixels, 24 to 8192.
+        image_size: `auto` or the size as it was given; empty in older runs.
         seed: Random seed, 0 to 4294967295.
         tune: `svm`: whether to search for hyperparameters.
         groups: `svm`: regular expression for the groups of images; empty for dates.
@@ -44,6 +51,7 @@ class TrainConfig:
     weights: str = "imagenet"
     height: int = 240
     width: int = 800
+    image_size: str = ""
     seed: int = 0
     tune: bool = True
     groups: str = ""
@@ -86,7 +94,7 @@ class TrainConfig:
             RunError: If a key is missing or unknown, or a value is invalid.
         """
         stored = {_STORED_NAMES.get(field.name, field.name): field for field in fields(cls)}
-        if not isinstance(value, dict) or set(value) != set(stored):
+        if not isinstance(value, dict) or set(_LATER_KEYS | value) != set(stored):
             raise RunError(f"config: expected exactly the keys {', '.join(sorted(stored))}")
         for key, item in value.items():
             if type(item) is not stored[key].type:
@@ -97,17 +105,24 @@ class TrainConfig:
             raise RunError(f"config: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return the configuration as JSON values."""
-        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        """Return the configuration as JSON values; a run of an older version keeps its keys."""
+        values = {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        older = {name for name, value in _LATER_KEYS.items() if values[name] == value}
+        return {name: value for name, value in values.items() if name not in older}
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """Parse an image size, such as `240x800`, into height and width.
+    """Parse an image size, such as `240x800` or `224` for a square, into height and width.
 
     Raises:
-        UsageError: If the text is not two integers separated by an x.
+        UsageError: If the text is not one integer, or two separated by an x.
     """
     height, separator, width = text.lower().partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 240x800")
+    if not separator:
+        width = height
+    if not (height.isdecimal() and width.isdecimal()):
+        raise UsageError(
+            f"--image-size {text}: expected {AUTO}, HEIGHTxWIDTH such as 240x800, or 224 for "
+            "224x224"
+        )
     return int(height), int(width)
