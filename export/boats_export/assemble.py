@@ -88,6 +88,7 @@ def build_metadata(run: Run, proof: dict[str, Any]) -> ModelMetadata:
         "config": run.config.to_json(),
         "data": metrics.pop("data", None),
         "inputs": metrics.pop("inputs", {}),
+        "weights": metrics.pop("weights", None),
         "operating_point": operating_point,
         "calibration": describe_calibration(run.estimator),
         "proof": proof,

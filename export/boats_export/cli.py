@@ -112,6 +112,14 @@ def export(
             help="int8: CPUs with exact 8-bit sums, or any CPU.", show_default="as this CPU"
         ),
     ] = "auto",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="Your own code that the run was trained with; it is imported.",
+            show_default=False,
+        ),
+    ] = "",
     card: Annotated[
         bool, typer.Option("--card", help="Write a model card next to the file.")
     ] = False,
@@ -135,7 +143,7 @@ def export(
 
     layout = Layout(int(opset), parse_batch(batch), with_features)
     run = find_run(run)
-    trained = load_run(run)
+    trained = load_run(run, backbone)
     log(
         f"{run}: {trained.config.model} on {trained.config.backbone}, "
         f"{len(trained.classes)} classes"

@@ -53,7 +53,7 @@ class CheckError(BoatsError):
     exit_code = 5
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; the name of its type if it has no message."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)

@@ -19,6 +19,12 @@ from boats_runtime.cli.app import (
 )
 from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
+from boats_train.models.sources import (
+    default_weights,
+    demo_backbone,
+    find_source,
+    require_named,
+)
 from boats_train.runs.config import AUTO, TrainConfig, parse_image_size
 
 if TYPE_CHECKING:
@@ -60,12 +66,18 @@ def train(
         Option(help="SVM or linear head on the features of the backbone, or a small CNN."),
     ] = "svm",
     backbone: Annotated[
-        str, Option(help="Classification network of torchvision.", show_default="resnet50")
+        str,
+        Option(
+            help="Network of torchvision, timm:NAME, or your own package.module:factory.",
+            show_default="resnet50",
+        ),
     ] = "",
     weights: Annotated[
         str,
         Option(
-            help="imagenet, none (random), or the PATH of a state dict.", show_default="imagenet"
+            help="imagenet, none (random), factory (as your own code makes them), or the PATH of "
+            "a state dict.",
+            show_default="imagenet; your own code: factory",
         ),
     ] = "",
     from_run: Annotated[Path | None, Option("--from", help="Use the network of this run.")] = None,
@@ -118,10 +130,11 @@ def train(
     if from_run:
         from boats_train.runs.run import find_run, read_config
 
-        if backbone or weights or image_size:
+        if weights or image_size or (backbone and find_source(backbone) != "custom"):
             omitted = "omit --backbone, --weights and --image-size"
             raise UsageError(f"--from sets the backbone, weights and image size: {omitted}")
         source = read_config(from_run)
+        require_named(source.backbone, backbone)
         from_run = find_run(from_run).resolve()  # `latest` will be another run
         backbone, weights = source.backbone, source.weights
         image_size = f"{source.height}x{source.width}"
@@ -129,6 +142,8 @@ def train(
         raise UsageError("--model cnn has no backbone: omit --backbone and --weights")
     if compare and (model != "svm" or tune == "off"):
         raise UsageError("--compare trains all models: omit --model and --tune")
+    if demo and not (from_run or backbone or weights) and model != "cnn":
+        backbone = demo_backbone()
     schedule = SCHEDULES["unfreeze" if model == "finetune" and unfreeze != "0" else model]
     image_size = image_size or ("30x100" if model == "cnn" else AUTO)
     # With `auto`, the size follows from the images; the other options are checked before.
@@ -137,7 +152,7 @@ def train(
         data=str(data.absolute()),
         model=model,
         backbone="small_cnn" if model == "cnn" else backbone or "resnet50",
-        weights="none" if model == "cnn" else weights or "imagenet",
+        weights="none" if model == "cnn" else weights or default_weights(backbone),
         height=height,
         width=width,
         image_size=image_size,
@@ -198,7 +213,7 @@ def run_training(
     Return None in processes of `torchrun` other than rank 0.
     """
     from boats_train.finetune.distributed import join_distributed
-    from boats_train.models.backbone import DownloadError
+    from boats_train.models.weights import DownloadError
     from boats_train.pipeline import TrainingPipeline
     from boats_train.plots import write_plots
     from boats_train.result_tables import format_result
@@ -235,7 +250,7 @@ def run_training(
             result = TrainingPipeline(config, dataset, workspace).run()
         distributed.barrier()
         typer.echo(f"{format_result(result)}\n")
-        name = f"{format_time()}-{config.model}-{config.backbone}"
+        name = f"{format_time()}-{config.model}-{config.backbone.replace(':', '-')}"
         folder = write_run(result.run, out, name, lambda folder: write_plots(result, folder))
     print_lines(f"run: {folder}")
     return result
@@ -250,7 +265,7 @@ def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Pat
 
     check_output(out)
     remove_crashed(out)
-    folder = out / f"{format_time()}-compare-{config.backbone}"
+    folder = out / f"{format_time()}-compare-{config.backbone.replace(':', '-')}"
     with join_distributed() as distributed:
         if distributed.world_size > 1:
             raise UsageError("torchrun does not support --compare")

@@ -16,7 +16,6 @@ from boats_data.dataset import Dataset, digest_images
 from boats_metrics.classification import ClassificationMetrics, compute_metrics
 from boats_runtime.cli.app import Log
 from boats_runtime.errors import DataError, UsageError
-from boats_runtime.preprocessing import Preprocessing
 from boats_train.features.cache import FeatureCache, network_key
 from boats_train.features.extraction import decode_images, extract_features
 from boats_train.features.inference import InferenceBackend, choose_backend, float32_backend
@@ -31,9 +30,10 @@ from boats_train.finetune.loop import Checkpoint, EpochMetrics
 from boats_train.finetune.recipe import fine_tune
 from boats_train.finetune.sampling import keep_readable
 from boats_train.finetune.trainer import FineTuningData, FineTuningSettings
-from boats_train.models.backbone import build_backbone, load_weights
+from boats_train.models.backbone import build_backbone, load_weights, make_preprocessing
 from boats_train.models.feature_network import FeatureNetwork, check_network
 from boats_train.models.small_cnn import FEATURES, SmallCNN
+from boats_train.models.sources import find_source
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.inputs import digest_inputs
 from boats_train.runs.run import Run, library_versions, load_run
@@ -107,7 +107,8 @@ class TrainingPipeline:
         self._dataset = dataset
         self._workspace = workspace
         self._classes = dataset.classes
-        self._preprocessing = Preprocessing(config.height, config.width)
+        self._preprocessing = make_preprocessing(config.backbone, config.height, config.width)
+        self._weights: dict[str, str] = {}  # their origin
         self._settings = FineTuningSettings(
             config.learning_rate, config.epochs, config.batch_size, config.seed, config.unfreeze
         )
@@ -143,15 +144,19 @@ class TrainingPipeline:
         config, device = self._config, self._workspace.distributed.device
         torch.manual_seed(config.seed)  # for random weights
         if config.from_run:
-            source = load_run(Path(config.from_run))
+            own_code = config.backbone if find_source(config.backbone) == "custom" else ""
+            source = load_run(Path(config.from_run), own_code)
             self._check_source(source)
+            self._weights = source.metrics.get("weights", {})
             return source.network.to(device)
         if config.model == "cnn":
             small_cnn = SmallCNN(config.height, config.width)
             return FeatureNetwork(small_cnn, self._preprocessing).to(device)
-        backbone = build_backbone(config.backbone)
+        size = (config.height, config.width)
+        backbone = build_backbone(config.backbone, size)
         with self._workspace.distributed.rank_zero_first():  # it downloads the weights
-            load_weights(backbone, config.backbone, config.weights)
+            origin = load_weights(backbone, config.backbone, config.weights, size)
+        self._weights = origin.to_json() if origin else {}
         network = FeatureNetwork(backbone, self._preprocessing)
         check_network(network, config.backbone, self._preprocessing)
         return network.to(device)
@@ -304,13 +309,14 @@ class TrainingPipeline:
             },
             "features": {name: split.arithmetic for name, split in splits.items()},
             "inputs": digest_inputs(self._config),
+            **({"weights": self._weights} if self._weights else {}),
             "seconds": dict(zip(("network", "features", "classifier"), seconds, strict=True)),
             "skipped": [str(path) for path, _ in self._skipped],
             **classifier.details,
         }
         run = Run(
             self._config, self._classes, self._preprocessing, network.cpu(), classifier.estimator,
-            recorded, library_versions(),
+            recorded, library_versions(self._config.backbone),
         )  # fmt: skip
         targets = {name: split.targets for name, split in splits.items()}
         return TrainingResult(

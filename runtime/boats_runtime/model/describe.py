@@ -60,6 +60,8 @@ def _describe_model(path: Path, metadata: ModelMetadata) -> Iterator[str]:
     versions = provenance["export_versions"]
     yield f"{path}: {_describe_file(path, proof)}, unchanged since export"
     yield f"  model     {_describe_network(provenance)}"
+    if provenance.get("weights"):
+        yield f"  weights   {_describe_weights(provenance['weights'])}"
     yield (
         f"  input     {size.height}x{size.width} RGB uint8, {size.resampling}, "
         "EXIF orientation applied"
@@ -137,6 +139,7 @@ def create_card(path: Path, metadata: ModelMetadata) -> str:
         "| | |",
         "| --- | --- |",
         f"| model | {_escape(_describe_network(provenance))} |",
+        *_format_weights(provenance.get("weights")),
         f"| file | {_describe_file(path, proof)} |",
         f"| input | RGB image, EXIF orientation applied, resized to {size.height}x{size.width} "
         f"({size.resampling}) without keeping the aspect ratio |",
@@ -189,6 +192,18 @@ def _describe_network(provenance: Mapping[str, Any]) -> str:
         if key in digests:
             text += f" (SHA-256 {digests[key][:SHOWN_DIGITS]})"
     return text
+
+
+def _describe_weights(origin: Mapping[str, str]) -> str:
+    """Return the name, license and address of the weights that the training started from."""
+    text = f"{origin['name']}, license: {origin['license']}"
+    if "sha256" in origin:
+        text += f", SHA-256 {origin['sha256'][:SHOWN_DIGITS]}"
+    return f"{text}, {origin['address']}" if "address" in origin else text
+
+
+def _format_weights(origin: Mapping[str, str] | None) -> list[str]:
+    return [f"| weights | {_escape(_describe_weights(origin))} |"] if origin else []
 
 
 def _describe_fp16(proof: Mapping[str, Any], total: int) -> str:

@@ -7,7 +7,8 @@ import torchvision
 from torch.nn import functional as F
 
 from boats_runtime.errors import DataError, UsageError
-from boats_train.models.backbone import build_backbone, load_state, load_weights
+from boats_train.models.backbone import build_backbone, load_weights
+from boats_train.models.weights import load_state
 from support.networks import assert_same_state, make_network, run_and_capture, save_state
 
 FAMILIES = {
@@ -93,16 +94,18 @@ def test_build_backbone__unknown_name(name: str, similar: str) -> None:
     with pytest.raises(UsageError, match=f"^--backbone {name}: not a classification") as error:
         build_backbone(name)
     names = str(error.value).partition("use for example ")[2].split(", ")
+    assert names.pop() == "or package.module:factory for your own code"
+    assert names.pop() == "timm:NAME"
     assert similar in names
     assert len(names) <= 6
     assert set(names) <= set(torchvision.models.list_models(module=torchvision.models))
 
 
-@pytest.mark.parametrize("prefix", ["timm/", "timm:", "hf_hub:timm/", "hf-hub:"])
-def test_build_backbone__timm_is_not_supported(prefix: str) -> None:
+@pytest.mark.parametrize("prefix", ["timm/", "hf_hub:timm/", "hf-hub:"])
+def test_build_backbone__notation_of_the_hub(prefix: str) -> None:
     name = f"{prefix}resnet18.a1_in1k"
-    message = f"--backbone {name}: only classification networks of torchvision are supported"
-    with pytest.raises(UsageError, match=f"^{message}, not timm; use for example resnet18"):
+    message = "networks of timm are named timm:NAME: give --backbone timm:resnet18.a1_in1k"
+    with pytest.raises(UsageError, match=f"^--backbone {name}: {message}$"):
         build_backbone(name)
 
 

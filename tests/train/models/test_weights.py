@@ -10,13 +10,9 @@ import torchvision
 from torchvision.models import Weights, WeightsEnum
 
 from boats_runtime.errors import DataError
-from boats_train.models.backbone import (
-    DownloadError,
-    build_backbone,
-    download_weights,
-    load_weights,
-    read_state,
-)
+from boats_train.models.backbone import build_backbone, load_weights
+from boats_train.models.torchvision_backbones import download_weights
+from boats_train.models.weights import DownloadError, read_state
 from support.networks import Payload, assert_same_state, make_network, save_state
 from support.servers import ScriptedServer, run_server
 

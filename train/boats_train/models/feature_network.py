@@ -44,5 +44,7 @@ def check_network(network: FeatureNetwork, name: str, preprocessing: Preprocessi
             f"--backbone {name}: does not accept images of "
             f"{preprocessing.height}x{preprocessing.width}: {first_line(error)}"
         ) from error
-    if features.ndim != 2:
+    if features.ndim != 2 or len(features) != 1:
         raise UsageError(f"--backbone {name}: the features of an image are not a vector")
+    if features.dtype != torch.float32:
+        raise UsageError(f"--backbone {name}: the features are not float32")

@@ -25,10 +25,12 @@ from boats_runtime import __version__
 from boats_runtime.errors import ModelError, OutputError, RunError, UsageError, first_line
 from boats_runtime.files import scratch_folder
 from boats_runtime.preprocessing import Preprocessing
-from boats_train.models.backbone import build_backbone, load_state
+from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
 from boats_train.models.small_cnn import NAME as SMALL_CNN
 from boats_train.models.small_cnn import SmallCNN
+from boats_train.models.sources import TIMM, BackboneUnavailableError, require_named
+from boats_train.models.weights import load_state
 from boats_train.runs.config import TrainConfig
 
 with warnings.catch_warnings():
@@ -68,10 +70,11 @@ class Run:
     versions: Mapping[str, str]
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python, boats and the libraries that affect a run."""
+def library_versions(backbone: str = "") -> dict[str, str]:
+    """Return the versions of Python, boats and the libraries that affect a run on a backbone."""
     versions = {"python": platform.python_version(), "boats": __version__}
-    return versions | {name: version(name) for name in _LIBRARIES}
+    libraries = (*_LIBRARIES, "timm") if backbone.startswith(TIMM) else _LIBRARIES
+    return versions | {name: version(name) for name in libraries}
 
 
 def write_run(
@@ -130,16 +133,24 @@ def find_run(folder: Path) -> Path:
     return latest if latest.is_dir() else _read_pointer(latest) or folder
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, backbone: str = "") -> Run:
     """Read a run folder, or the latest run in a folder of runs; code in the files is not executed.
+
+    Args:
+        folder: Run folder or folder of runs.
+        backbone: `package.module:factory` of the user's own backbone. The name in the run alone
+            does not import code.
 
     Raises:
         RunError: If the folder is not a run, or the run is incomplete, altered or has a newer
             schema.
+        UsageError: If the code of its backbone is not installed, or not named by `backbone`.
     """
     folder = find_run(folder)
     try:
-        return _read(folder)
+        return _read(folder, backbone)
+    except BackboneUnavailableError as error:
+        raise UsageError(f"{folder}: {error}") from error
     except (RunError, ModelError, UsageError) as error:
         raise RunError(f"{folder}: {error}") from error
     except OSError as error:
@@ -231,7 +242,7 @@ def _to_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _read(folder: Path) -> Run:
+def _read(folder: Path, named: str) -> Run:
     contents = {name: _read_file(folder, name) for name in (*_FILES, DIGESTS)}
     digests = _parse_json(DIGESTS, contents[DIGESTS])
     for name in _FILES:
@@ -245,6 +256,7 @@ def _read(folder: Path) -> Run:
         )
     config = TrainConfig.from_json(content.get("config"))
     preprocessing = Preprocessing.from_json(content.get("preprocessing"))
+    require_named(config.backbone, named)
     backbone = _load_backbone(config, contents["backbone.safetensors"])
     classes = content.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
@@ -282,7 +294,7 @@ def _load_backbone(config: TrainConfig, content: bytes) -> nn.Module:
     if config.backbone == SMALL_CNN:  # also with another classifier, after --from
         backbone: nn.Module = SmallCNN(config.height, config.width)
     else:
-        backbone = build_backbone(config.backbone)
+        backbone = build_backbone(config.backbone, (config.height, config.width))
     try:
         load_state(backbone, safetensors.torch.load(content))
     except Exception as error:
