@@ -61,9 +61,17 @@ def evaluate(
     gate: Annotated[
         Path | None,
         typer.Option(
-            help="Baseline, an earlier --json output: exit with 5 if FILE is significantly worse."
+            help="Baseline, an earlier --json output: exit with 5 unless FILE is shown not to be "
+            "worse than --max-drop allows."
         ),
     ] = None,
+    allow_inconclusive: Annotated[
+        bool,
+        typer.Option(
+            "--allow-inconclusive",
+            help="With --gate: exit with 0 if the images cannot show whether FILE is worse.",
+        ),
+    ] = False,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -93,8 +101,8 @@ def evaluate(
 ) -> None:
     """Evaluate an exported model on labeled images."""
     require_extra(COMMAND, "evaluate", MODULES)
-    if gate is None and (max_drop is not None or significance is not None):
-        raise UsageError("--max-drop and --significance require --gate")
+    if gate is None and (max_drop is not None or significance is not None or allow_inconclusive):
+        raise UsageError("--max-drop, --significance and --allow-inconclusive require --gate")
     paths = [file, *(compare or [])]
     if report is not None:
         _check_report_path(report, [*paths, *([gate] if gate else [])])
@@ -114,7 +122,7 @@ def evaluate(
         from boats_evaluate.report import make_report
         from boats_runtime.files import write_atomic
 
-        page = make_report(evaluated, files[0][1], references, explain)
+        page = make_report(evaluated, files[0][1], references, explain, gate_result)
         content = page.encode(errors="backslashreplace")  # file names can hold any bytes
         write_atomic(report, content)
         log(f"report: {report}, {len(content) / 1e6:.1f} MB")
@@ -124,7 +132,7 @@ def evaluate(
     else:
         typer.echo(terminal.format_evaluation(evaluated, references, gate_result))
     if gate_result:
-        require_passed(gate_result)
+        require_passed(gate_result, allow_inconclusive=allow_inconclusive)
     if evaluated.unreadable:
         failed = len(evaluated.unreadable)
         total = failed + len(evaluated.images) + len(evaluated.unknown_images)

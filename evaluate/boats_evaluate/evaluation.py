@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boats_data.dataset import digest_images
 from boats_data.groups import find_groups
 from boats_evaluate.file_metrics import (
     FileMetrics,
@@ -18,6 +19,7 @@ from boats_evaluate.file_metrics import (
     summarize_unknown_classes,
 )
 from boats_evaluate.labeled_images import LabeledImage, find_images
+from boats_evaluate.notes import describe_split, find_training_split, is_epoch_chosen
 from boats_evaluate.predictions import Predictions, predict_all
 from boats_metrics.paired import PairedComparison, compare_paired
 from boats_runtime.classifier import Classifier
@@ -41,6 +43,8 @@ class FileResult:
         metrics: Metrics of these predictions.
         unknown_classes: Predictions for images of classes that the model does not have.
         comparison: Comparison with the first file; None for the first file.
+        training_split: Split of the training that has exactly these images; None if there is none.
+        epoch_chosen: Whether the epoch was chosen by macro-F1 on the validation images.
     """
 
     name: str
@@ -52,6 +56,13 @@ class FileResult:
     metrics: FileMetrics
     unknown_classes: tuple[UnknownClass, ...] = ()
     comparison: PairedComparison | None = None
+    training_split: str | None = None
+    epoch_chosen: bool = False
+
+    @property
+    def split_note(self) -> str:
+        """Phrase that says if the model was trained or chosen on these images, or empty."""
+        return describe_split(self.training_split, epoch_chosen=self.epoch_chosen)
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Evaluation:
         targets: (N,) int64, true class indices.
         files: Results of each file; the first one is the evaluated file.
         groups: Metrics of the first file by group of images; None without groups.
+        image_groups: (N,) int64, group of each image, 0 to G - 1; None without groups.
         unknown_images: Readable images of classes that the models do not have.
         unreadable: Names of the other images, each with an error message.
     """
@@ -75,6 +87,7 @@ class Evaluation:
     targets: NDArray[np.int64]
     files: tuple[FileResult, ...]
     groups: Groups | None = None
+    image_groups: NDArray[np.int64] | None = None
     unknown_images: tuple[LabeledImage, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 
@@ -120,6 +133,9 @@ def evaluate(
     unknown_images = tuple(compress(result.images, ~is_known))
     targets = np.array([labels.index(image.label) for image in images], dtype=np.int64)
     first = result.predictions[0].predicted[is_known]
+    names = find_groups([image.path for image in images], groups)
+    image_groups = None if names is None else np.unique(names, return_inverse=True)[1]
+    digest = digest_images([image.digest for image in images], targets, labels)
     results: list[FileResult] = []
     for (path, classifier), predictions in zip(files, result.predictions, strict=True):
         metadata = classifier.metadata
@@ -133,9 +149,13 @@ def evaluate(
             provider=classifier.provider,
             precision=str(proof.get("precision", "")) if isinstance(proof, dict) else "",
             predictions=known,
-            metrics=compute_file_metrics(targets, known, labels, limit),
+            metrics=compute_file_metrics(targets, known, labels, limit, image_groups),
             unknown_classes=summarize_unknown_classes(unknown_images, unknown, labels, limit),
-            comparison=compare_paired(targets, first, known.predicted) if results else None,
+            comparison=compare_paired(targets, first, known.predicted, groups=image_groups)
+            if results
+            else None,
+            training_split=find_training_split(metadata.provenance, digest),
+            epoch_chosen=is_epoch_chosen(metadata.provenance),
         )
         results.append(file)
     return Evaluation(
@@ -147,6 +167,7 @@ def evaluate(
         groups=compute_group_metrics(
             [image.path for image in images], groups, targets, first, labels
         ),
+        image_groups=image_groups,
         unknown_images=unknown_images,
         unreadable=result.unreadable,
     )

@@ -77,7 +77,11 @@ class FileMetrics:
 
 
 def compute_file_metrics(
-    targets: NDArray[np.int64], predictions: Predictions, labels: Sequence[str], threshold: float
+    targets: NDArray[np.int64],
+    predictions: Predictions,
+    labels: Sequence[str],
+    threshold: float,
+    groups: NDArray[np.int64] | None = None,
 ) -> FileMetrics:
     """Compute the metrics of one model.
 
@@ -86,9 +90,10 @@ def compute_file_metrics(
         predictions: Predictions for the N images.
         labels: K class names.
         threshold: Smallest score that is not reported as unknown, 0 to 1.
+        groups: (N,) int64, group of each image; None without groups.
     """
     scores, correct = predictions.scores, predictions.predicted == targets
-    classification = compute_metrics(targets, predictions.predicted, labels)
+    classification = compute_metrics(targets, predictions.predicted, labels, groups=groups)
     return FileMetrics(
         classification=classification,
         confusions=find_confusions(classification.confusion, labels),

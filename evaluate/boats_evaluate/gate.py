@@ -1,8 +1,11 @@
-"""Deployment gate: reject a model that is significantly worse than a baseline."""
+"""Deployment gate: accept a model only if it is shown not to be worse than a baseline.
+
+A non-inferiority test with three verdicts, see `docs/explanation/evaluation.md`.
+"""
 
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +13,15 @@ from numpy.typing import NDArray
 from boats_evaluate.evaluation import Evaluation
 from boats_evaluate.file_metrics import MIN_SUPPORT
 from boats_evaluate.results import Baseline
-from boats_metrics.paired import compare_paired, correct_holm, mcnemar_test
+from boats_metrics.jackknife import MIN_GROUPS
+from boats_metrics.noninferiority import (
+    Loss,
+    MetricLoss,
+    bound_loss,
+    find_min_images,
+    measure_accuracy_loss,
+)
+from boats_metrics.paired import correct_holm, mcnemar_test, measure_changes
 from boats_runtime.errors import CheckError, DataError
 
 MAX_DROP = 0.5
@@ -18,6 +29,8 @@ MAX_DROP = 0.5
 
 SIGNIFICANCE = 0.05
 """Significance level of the tests."""
+
+Verdict = Literal["pass", "fail", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -29,24 +42,24 @@ class GateCheck:
         before: Value of the baseline, 0 to 1.
         after: Value of the evaluated file, 0 to 1.
         allowed_drop: Allowed drop in percentage points.
+        loss: Smallest and largest loss in percentage points that the images do not exclude, each a
+            one-sided bound at the significance level; negative for a gain.
         p_worse: One-sided p-value; small if the evaluated file is worse.
         images: Number of images that are compared.
-        significance: Significance level, 0 to 1.
+        verdict: `pass`, `fail` or `inconclusive`; `untested` for the recall of a class that has
+            too few images or groups to exclude a loss above the allowed one.
+        refused: Whether the drop is larger than allowed and significant.
     """
 
     name: str
     before: float
     after: float
     allowed_drop: float
+    loss: tuple[float, float]
     p_worse: float
     images: int
-    significance: float
-
-    @property
-    def failed(self) -> bool:
-        """Whether the drop is larger than allowed and significant."""
-        drop = 100 * (self.before - self.after)
-        return drop > self.allowed_drop + 1e-9 and self.p_worse < self.significance
+    verdict: Verdict | Literal["untested"]
+    refused: bool
 
     def to_json(self) -> dict[str, Any]:
         """Return the check as JSON values."""
@@ -57,7 +70,9 @@ class GateCheck:
             "allowed": self.allowed_drop,
             "p_worse": self.p_worse,
             "photos": self.images,
-            "refused": self.failed,
+            "refused": self.refused,
+            "verdict": self.verdict,
+            "loss": self.loss,
         }
 
 
@@ -71,6 +86,8 @@ class GateResult:
         only_baseline: Number of images that only the baseline has.
         checks: Accuracy, macro-F1, then the recall of each class with enough images.
         unchecked: Classes with too few images for a check.
+        significance: Significance level, 0 to 1.
+        groups: Number of groups of the images; None without groups.
     """
 
     baseline: str
@@ -79,11 +96,25 @@ class GateResult:
     only_baseline: int
     checks: tuple[GateCheck, ...]
     unchecked: tuple[str, ...]
+    significance: float = SIGNIFICANCE
+    groups: int | None = None
 
     @property
-    def failures(self) -> tuple[GateCheck, ...]:
-        """Checks that failed."""
-        return tuple(check for check in self.checks if check.failed)
+    def unit(self) -> str:
+        """What is taken as independent: `groups`, or `images` with fewer than two groups."""
+        return "groups" if self.groups and self.groups > 1 else "images"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Verdict: `fail` if a check failed, else `inconclusive` if one is, else `pass`."""
+        verdicts = {check.verdict for check in self.checks}
+        if "fail" in verdicts:
+            return "fail"
+        return "inconclusive" if "inconclusive" in verdicts else "pass"
+
+    def select(self, verdict: str) -> tuple[GateCheck, ...]:
+        """Return the checks with a verdict."""
+        return tuple(check for check in self.checks if check.verdict == verdict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -94,8 +125,35 @@ class GateResult:
             "only_then": self.only_baseline,
             "checks": [check.to_json() for check in self.checks],
             "too_few": self.unchecked,
-            "passed": not self.failures,
+            "passed": self.verdict == "pass",
+            "verdict": self.verdict,
+            "significance": self.significance,
+            "interval_unit": self.unit,
+            "interval_groups": self.groups,
         }
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """One metric before its verdict.
+
+    Attributes:
+        unchanged: Whether nothing is lost, which passes without a test.
+        required: Whether the check can make the gate inconclusive.
+        p_worse: p-values of the hypothesis of no loss; groups count.
+        p_images: The same for independent images.
+    """
+
+    name: str
+    before: float
+    after: float
+    allowed_drop: float
+    images: int
+    loss: Loss
+    unchanged: bool
+    required: bool
+    p_worse: float
+    p_images: float
 
 
 def compare_to_baseline(
@@ -106,10 +164,8 @@ def compare_to_baseline(
 ) -> GateResult:
     """Compare the evaluated file with a baseline on the images that both evaluations have.
 
-    The paired tests are McNemar's test for the accuracy and for the recall of each class, corrected
-    for the number of classes, and the bootstrap for macro-F1. Images are identified by the digest
-    of their file; labels are taken from the evaluation. `max_drop` is in percentage points, as
-    `MAX_DROP`.
+    Images are identified by the digest of their file; labels are taken from the evaluation.
+    `max_drop` is in percentage points, as `MAX_DROP`.
 
     Raises:
         DataError: If the labels differ or the evaluations have no image in common.
@@ -132,50 +188,153 @@ def compare_to_baseline(
     )
     after = evaluation.main.predictions.predicted[common]
     targets = evaluation.targets[common]
+    groups = None
+    if evaluation.image_groups is not None:
+        groups = np.unique(evaluation.image_groups[common], return_inverse=True)[1]
     support = np.bincount(targets, minlength=len(labels))
-
-    def check(
-        name: str, correct_before: NDArray[np.bool_], correct_after: NDArray[np.bool_]
-    ) -> GateCheck:
-        shares = float(correct_before.mean()), float(correct_after.mean())
-        p_worse = mcnemar_test(correct_before, correct_after).p_worse
-        return GateCheck(name, *shares, max_drop, p_worse, len(correct_before), significance)
-
-    comparison = compare_paired(targets, before, after)
-    f1 = comparison.macro_f1_before, comparison.macro_f1_before + comparison.macro_f1
-    p_f1 = comparison.p_macro_f1_worse
-    recalls = [
-        check(f"recall of {label}", before[rows] == index, after[rows] == index)
-        for index, label in enumerate(labels)
-        if (rows := targets == index).sum() >= MIN_SUPPORT
-    ]
-    corrected = correct_holm([recall.p_worse for recall in recalls])
+    tests = _GateTests(targets, before, after, groups, max_drop, significance)
     return GateResult(
         baseline=baseline.file,
         images=len(targets),
         only_evaluated=int((~common).sum()),
         only_baseline=len(set(baseline.predicted) - set(digests)),
-        checks=(
-            check("accuracy", before == targets, after == targets),
-            GateCheck("macro-F1", *f1, 2 * max_drop, p_f1, len(targets), significance),
-            *(replace(row, p_worse=p) for row, p in zip(recalls, corrected, strict=True)),
-        ),
+        checks=tests.run(labels),
         unchecked=tuple(labels[i] for i in np.flatnonzero((support > 0) & (support < MIN_SUPPORT))),
+        significance=significance,
+        groups=None if groups is None else int(groups.max()) + 1,
     )
 
 
-def require_passed(result: GateResult) -> None:
-    """Check that the file is not worse than the baseline.
+@dataclass(frozen=True)
+class _GateTests:
+    """Tests of a gate: accuracy, macro-F1 and the recall of each class with `MIN_SUPPORT` images.
+
+    A check fails if a loss above the allowed one is shown at the significance level, corrected for
+    all tests (Holm). It passes if such a loss is excluded, or if nothing is lost. The gate passes
+    only if every required check does, so these tests need no correction (intersection-union test,
+    Berger 1982, Technometrics 24:295).
+    """
+
+    targets: NDArray[np.int64]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+    max_drop: float
+    significance: float
+
+    def run(self, labels: tuple[str, ...]) -> tuple[GateCheck, ...]:
+        """Return the checks."""
+        recalls = [
+            self._compare_correct(f"recall of {label}", self.targets == index)
+            for index, label in enumerate(labels)
+            if np.sum(self.targets == index) >= MIN_SUPPORT
+        ]
+        p_worse = correct_holm([recall.p_worse for recall in recalls])
+        p_images = correct_holm([recall.p_images for recall in recalls])
+        recalls = [
+            replace(recall, p_worse=p, p_images=q)
+            for recall, p, q in zip(recalls, p_worse, p_images, strict=True)
+        ]
+        everything = np.ones(len(self.targets), dtype=np.bool_)
+        accuracy = replace(self._compare_correct("accuracy", everything), required=True)
+        comparisons = [accuracy, self._compare_macro_f1(accuracy), *recalls]
+        p_fail = correct_holm([row.loss.p_at_most(row.allowed_drop / 100) for row in comparisons])
+        return tuple(self._decide(row, p) for row, p in zip(comparisons, p_fail, strict=True))
+
+    def _compare_correct(self, name: str, rows: NDArray[np.bool_]) -> _Comparison:
+        """Compare the share of correct predictions of some images, (N,) bool."""
+        first, second = ((p == self.targets)[rows] for p in (self.before, self.after))
+        enough = len(first) >= find_min_images(self.max_drop / 100, self.significance)
+        groups = None
+        if self.groups is not None:
+            groups = self.groups[rows]
+            if self.groups.max() > 0:  # several groups
+                enough = enough and len(np.unique(groups)) >= MIN_GROUPS
+        loss = measure_accuracy_loss(first, second, groups)
+        p_images = mcnemar_test(first, second).p_worse
+        p_groups = loss.jackknife.p_below(0) if loss.jackknife else 0.0
+        return _Comparison(
+            name=name,
+            before=float(first.mean()),
+            after=float(second.mean()),
+            allowed_drop=self.max_drop,
+            images=len(first),
+            loss=loss,
+            unchanged=loss.lost == 0,
+            required=enough,
+            p_worse=max(p_images, p_groups),
+            p_images=p_images,
+        )
+
+    def _compare_macro_f1(self, accuracy: _Comparison) -> _Comparison:
+        changes = measure_changes(self.targets, self.before, self.after, groups=self.groups)
+        change = changes.macro_f1
+        return replace(
+            accuracy,
+            name="macro-F1",
+            before=changes.macro_f1_before,
+            after=changes.macro_f1_before + change.value,
+            allowed_drop=2 * self.max_drop,
+            loss=MetricLoss(change),
+            unchanged=accuracy.unchanged and change.value >= 0,
+            p_worse=change.p_below(0),
+            p_images=replace(change, jackknife=None).p_below(0),
+        )
+
+    def _decide(self, row: _Comparison, p_fail: float) -> GateCheck:
+        smallest, largest = bound_loss(row.loss, self.significance)
+        drop = 100 * (row.before - row.after)
+        exceeds = drop > row.allowed_drop + 1e-9
+        # Also where groups or the correction make the loss uncertain: it must not pass unnoticed.
+        suspicious = exceeds and row.p_images < self.significance
+        verdict: Verdict | Literal["untested"] = "inconclusive"
+        if exceeds and p_fail < self.significance:
+            verdict = "fail"
+        elif row.unchanged or (row.required and not exceeds and 100 * largest <= row.allowed_drop):
+            verdict = "pass"
+        elif not row.required and not suspicious:
+            verdict = "untested"
+        return GateCheck(
+            name=row.name,
+            before=row.before,
+            after=row.after,
+            allowed_drop=row.allowed_drop,
+            loss=(100 * smallest, 100 * largest),
+            p_worse=row.p_worse,
+            images=row.images,
+            verdict=verdict,
+            refused=verdict == "fail" or suspicious,
+        )
+
+
+def require_passed(result: GateResult, *, allow_inconclusive: bool = False) -> None:
+    """Check that the file is shown not to be worse than the baseline.
+
+    Args:
+        result: Result of `compare_to_baseline`.
+        allow_inconclusive: Whether images that cannot decide are enough.
 
     Raises:
-        CheckError: If a check failed.
+        CheckError: If the verdict is `fail`, or `inconclusive` and that is not allowed.
     """
-    drops = [
-        f"{check.name} {check.after:.3f} instead of {check.before:.3f} (p {check.p_worse:.2g})"
-        for check in result.failures
-    ]
-    if drops:
+    if result.verdict == "fail":
+        drops = [
+            f"{check.name} {check.after:.3f} instead of {check.before:.3f} (at least "
+            f"{check.loss[0]:.1f} points lost, {check.allowed_drop:g} allowed)"
+            for check in result.select("fail")
+        ]
         raise CheckError(
             f"refused: worse than {result.baseline} on the same {result.images} images "
-            f"(p < {result.failures[0].significance:g}): {'; '.join(drops)}"
+            f"(p < {result.significance:g}): {'; '.join(drops)}"
+        )
+    if result.verdict == "inconclusive" and not allow_inconclusive:
+        drops = [
+            f"{check.name} {check.after:.3f} instead of {check.before:.3f} (up to "
+            f"{check.loss[1]:.1f} points may be lost, {check.allowed_drop:g} allowed)"
+            for check in result.select("inconclusive")
+        ]
+        raise CheckError(
+            f"inconclusive: the {result.images} images do not show that this is not worse than "
+            f"{result.baseline}: {'; '.join(drops)}; use more images, allow more with --max-drop, "
+            "or accept this with --allow-inconclusive"
         )

@@ -14,6 +14,8 @@ import numpy as np
 
 from boats_evaluate.evaluation import Evaluation, Reference
 from boats_evaluate.file_metrics import MIN_SUPPORT
+from boats_evaluate.gate import GateResult
+from boats_evaluate.notes import describe_intervals
 from boats_evaluate.saliency import compute_saliency, draw_saliency
 from boats_evaluate.selection import MAX_THUMBNAILS, PageSelection, select_classes, select_images
 from boats_evaluate.thumbnails import MISTAKE_SIZE, encode_data_uri, load_reduced, make_thumbnails
@@ -49,6 +51,7 @@ def make_report(
     classifier: Classifier,
     references: Sequence[Reference],
     max_mistakes: int,
+    gate: GateResult | None = None,
 ) -> str:
     """Make the report page.
 
@@ -57,6 +60,7 @@ def make_report(
         classifier: Evaluated model, for the saliency maps.
         references: Accuracies of other models on other images.
         max_mistakes: Maximum number of mistakes that are explained.
+        gate: Result of the deployment gate, if there is one.
     """
     selection = select_images(evaluation, max_mistakes)
     indices = track(selection.mistakes.tolist(), "mistakes explained", len(selection.mistakes))
@@ -65,7 +69,7 @@ def make_report(
     unique = list(dict.fromkeys(with_thumbnail.tolist()))
     uris = make_thumbnails([evaluation.images[index] for index in unique])
     thumbnails = dict(zip(unique, uris, strict=True))
-    return render_report(evaluation, selection, mistakes, thumbnails, references)
+    return render_report(evaluation, selection, mistakes, thumbnails, references, gate)
 
 
 def explain_mistake(evaluation: Evaluation, classifier: Classifier, index: int) -> Mistake:
@@ -92,6 +96,7 @@ def render_report(
     mistakes: Sequence[Mistake],
     thumbnails: Mapping[int, str],
     references: Sequence[Reference],
+    gate: GateResult | None = None,
 ) -> str:
     """Render the template of the page.
 
@@ -116,7 +121,7 @@ def render_report(
         "decimals": "{:.3f}".format,
         "thousands": "{:,}".format,
     }
-    environment.globals["shade"] = _select_shade
+    environment.globals |= {"shade": _select_shade, "describe_intervals": describe_intervals}
     main = evaluation.main
     return environment.get_template("report.html.jinja").render(
         evaluation=evaluation,
@@ -133,6 +138,7 @@ def render_report(
         thumbnails=thumbnails,
         unreadable=evaluation.unreadable[:MAX_UNREADABLE],
         references=references,
+        gate=gate,
         min_support=MIN_SUPPORT,
         data=_make_script_data(evaluation, selection, thumbnails),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

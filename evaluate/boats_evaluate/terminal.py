@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from boats_evaluate.evaluation import Evaluation, FileResult, Reference
 from boats_evaluate.file_metrics import MIN_SUPPORT, Confusion, Groups, UnknownClass
 from boats_evaluate.gate import GateResult
+from boats_evaluate.notes import describe_intervals
 from boats_metrics.classification import ClassificationMetrics, format_class_table
 from boats_runtime.text import escape_text
 
@@ -41,6 +42,9 @@ def _format_summary(evaluation: Evaluation) -> Iterator[str]:
         ("macro-F1", metrics.macro_f1, intervals.macro_f1),
     ):
         yield f"  {name:17}  {value:.3f} (95%: {low:.3f} to {high:.3f})"
+    yield f"  {'intervals':17}  {describe_intervals(intervals.unit, intervals.groups)}"
+    if note := file.split_note:
+        yield f"  {'images':17}  {note}"
     yield f"  {'calibration error':17}  {file.metrics.reliability.calibration_error:.3f}"
     threshold, coverage, accuracy = file.metrics.at_threshold
     selective = "" if accuracy is None else f", selective accuracy {accuracy:.1%}"
@@ -51,10 +55,14 @@ def _format_summary(evaluation: Evaluation) -> Iterator[str]:
 def _format_classes(metrics: ClassificationMetrics) -> Iterator[str]:
     header, *lines = format_class_table(metrics)
     yield header
+    one_group = metrics.one_group_classes
     for line, row in zip(lines, metrics.classes, strict=True):
-        yield line + (" *" if row.support < MIN_SUPPORT else "")
+        few = " *" if row.support < MIN_SUPPORT else ""
+        yield line + few + (" +" if row.label in one_group else "")
     if any(row.support < MIN_SUPPORT for row in metrics.classes):
         yield f"* fewer than {MIN_SUPPORT} images: not reliable"
+    if one_group:
+        yield "+ images of one group only: says nothing about other groups"
 
 
 def _format_confusions(confusions: Sequence[Confusion]) -> Iterator[str]:
@@ -94,7 +102,7 @@ def _format_files(files: Sequence[FileResult], references: Sequence[Reference]) 
     if len(names) == 1:
         return
     width = max(len("file"), *map(len, names))
-    yield f"{'file':{width}}  accuracy  balanced  macro-F1  lost  won  p (McNemar)"
+    yield f"{'file':{width}}  accuracy  balanced  macro-F1  lost  won            p"
     for file in files:
         metrics = file.metrics.classification
         line = f"{file.name:{width}}  {metrics.accuracy:8.3f}  {metrics.balanced_accuracy:8.3f}"
@@ -106,6 +114,9 @@ def _format_files(files: Sequence[FileResult], references: Sequence[Reference]) 
         yield f"{name:{width}}  {accuracy:8.3f}  reported on other images"
     if len(files) > 1:
         yield f"lost, won: images that only {names[0]} or only the other file predicts correctly"
+        unit = files[0].metrics.classification.intervals.unit
+        larger = ", or the jackknife over groups if its p is larger" if unit == "groups" else ""
+        yield f"p: both are equally accurate, McNemar's test{larger}"
 
 
 def _format_unknown_classes(rows: Sequence[UnknownClass]) -> Iterator[str]:
@@ -131,18 +142,27 @@ def _format_unreadable(unreadable: Sequence[tuple[str, str]]) -> Iterator[str]:
 def _format_gate(result: GateResult | None) -> Iterator[str]:
     if result is None:
         return
-    outcome = "refused" if result.failures else "passed"
+    outcome = {"fail": "refused", "pass": "passed"}.get(result.verdict, result.verdict)
     yield f"gate {outcome}: compared with {result.baseline} on the same {result.images} images"
+    yield f"  {describe_intervals(result.unit, result.groups)}"
     if result.only_evaluated or result.only_baseline:
         yield (
             f"  not compared: {result.only_evaluated} images missing from the baseline, "
             f"{result.only_baseline} images only in the baseline"
         )
     width = max(len(check.name) for check in result.checks)
-    yield f"  {'':{width}}  before    now  p(worse)"
+    confidence = f"{1 - result.significance:.4g}"
+    yield f"  {'':{width}}  before    now  loss in points, from .. to  allowed  verdict"
     for check in result.checks:
-        mark = "  refused" if check.failed else ""
-        numbers = f"{check.before:6.3f}  {check.after:5.3f}  {check.p_worse:8.2g}"
-        yield f"  {check.name:{width}}  {numbers}{mark}"
+        low, high = check.loss
+        worse = ", worse on these images" if check.refused and check.verdict != "fail" else ""
+        yield (
+            f"  {check.name:{width}}  {check.before:6.3f}  {check.after:5.3f}"
+            f"  {low:16.1f} .. {high:5.1f}  {check.allowed_drop:7g}  {check.verdict}{worse}"
+        )
+    yield "  pass: no image is lost, or a loss above the allowed one is excluded"
+    yield f"  fail: a loss above the allowed one is shown; losses at a confidence of {confidence}"
+    if result.select("untested"):
+        yield "  untested: too few images or groups to exclude a loss above the allowed one"
     if result.unchecked:
         yield f"  not checked, fewer than {MIN_SUPPORT} images: {', '.join(result.unchecked)}"

@@ -53,12 +53,15 @@ def get_result(
     baseline = evaluate(color_model, color_images, "--json")
     (work_folder / "baseline.json").write_text(baseline.stdout)
     compare = ("--compare", red_model, "--reference", "the report=0.5")
+    gate = ("--gate", "baseline.json")
     commands: dict[str, tuple[object, ...]] = {
         "tiny": (tiny_model, dataset_folder / "valid", "--json"),
         "table": (color_model, color_images, *compare),
         "mixed": (color_model, mixed_images, "--report", "mixed.html", "--explain", 3),
-        "passed": (color_model, color_images, "--gate", "baseline.json"),
-        "refused": (red_model, color_images, "--gate", "baseline.json", "--json"),
+        "passed": (color_model, color_images, *gate),
+        "refused": (red_model, color_images, *gate, "--json", "--groups", "^2013"),
+        "inconclusive": (red_model, color_images, *gate, "--report", "gate.html"),
+        "allowed": (red_model, color_images, *gate, "--allow-inconclusive"),
         "labels": (color_model, color_images, "--compare", tiny_model),
         "dataset": (tiny_model, dataset_folder),
         "no model": ("missing.onnx", color_images),
@@ -95,6 +98,7 @@ def test_evaluate__metrics_equal_those_of_training(get_result: GetResult, tiny_r
     metrics = json.loads((tiny_run / "metrics.json").read_text())
     assert file["metrics"] == metrics["splits"]["valid"]
     assert file["threshold"] == metrics["operating_point"]["threshold"]
+    assert (file["training_split"], file["epoch_chosen_on_these"]) == ("valid", False)
 
 
 def test_evaluate__threshold_zero_is_no_threshold(color_model: Path, color_images: Path) -> None:
@@ -116,6 +120,7 @@ def test_evaluate__table(
             "  accuracy           0.850 (95%: ",
             "  balanced accuracy  0.821 (95%: ",
             "  macro-F1           0.816 (95%: ",
+            "  intervals          over 2 groups of images; fewer than 5 say little about others",
             "  calibration error  0.",
             "  threshold 0.5      coverage 100.0%, selective accuracy 85.0%",
         ),
@@ -137,7 +142,7 @@ def test_evaluate__table(
     header, day, _ = groups.splitlines()
     assert header.split() == ["group", "accuracy", "(95%)", "macro-F1", "images"]
     assert day.startswith("20130304  0.909 (")
-    _, first, second, reference, _ = files.splitlines()
+    _, first, second, reference, _, _ = files.splitlines()
     assert first.split() == [str(color_model), "0.850", "0.821", "0.816"]
     assert second.split()[:6] == [str(red_model), "0.200", "0.333", "0.111", "14", "1"]
     assert reference.split() == ["the", "report", "0.500", "reported", "on", "other", "images"]
@@ -169,10 +174,11 @@ def test_evaluate__gate_passes_the_same_file(get_result: GetResult) -> None:
     result = get_result("passed")
     assert (result.returncode, result.stderr) == (0, "")
     *_, gate = result.stdout.split("\n\n")
-    first, _, accuracy, *_, last = gate.splitlines()
+    first, _, _, accuracy, *_, last = gate.splitlines()
     assert first.startswith("gate passed: compared with ")
     assert first.endswith(" on the same 20 images")
-    assert accuracy.split() == ["accuracy", "0.850", "0.850", "1"]
+    assert accuracy.split()[:3] == ["accuracy", "0.850", "0.850"]
+    assert accuracy.split()[-2:] == ["0.5", "pass"]
     assert last == "  not checked, fewer than 5 images: red"
 
 
@@ -184,8 +190,23 @@ def test_evaluate__gate_refuses_a_worse_file(get_result: GetResult) -> None:
     assert "accuracy 0.200 instead of 0.850" in result.stderr
     assert "recall of <script> 0.000 instead of 1.000" in result.stderr
     gate = json.loads(result.stdout)["gate"]
-    assert gate["passed"] is False
+    assert (gate["passed"], gate["verdict"], gate["interval_groups"]) == (False, "fail", 1)
     assert gate["too_few"] == ["red"]
+
+
+def test_evaluate__gate_is_inconclusive(get_result: GetResult, work_folder: Path) -> None:
+    # The same files on 2 days, which say little about others.
+    result = get_result("inconclusive")
+    assert result.returncode == 5
+    _, error = result.stderr.splitlines()
+    assert error.startswith(f"{COMMAND}: inconclusive: the 20 images do not show that")
+    page = (work_folder / "gate.html").read_text()
+    assert "Deployment gate: inconclusive" in page
+    assert "over 2 groups of images; fewer than 5 say little about others" in page
+    allowed = get_result("allowed")
+    assert (allowed.returncode, allowed.stderr) == (0, "")
+    assert "gate inconclusive: compared with " in allowed.stdout
+    assert "inconclusive, worse on these images" in allowed.stdout
 
 
 @pytest.mark.parametrize(
@@ -209,7 +230,8 @@ def test_evaluate__unusable_inputs(
     [
         (("--report", "no/folder.html"), "must be a file in an existing folder"),
         (("--report", "model.onnx"), "is an input of this command"),
-        (("--max-drop", "1"), "--max-drop and --significance require --gate"),
+        (("--max-drop", "1"), "--allow-inconclusive require --gate"),
+        (("--allow-inconclusive",), "--allow-inconclusive require --gate"),
         (("--reference", "nothing"), "must be NAME=ACCURACY"),
     ],
 )

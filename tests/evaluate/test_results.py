@@ -18,10 +18,13 @@ def test_to_json__keys_and_values(evaluation: Evaluation) -> None:
     first, second = value["files"]
     assert list(first) == [
         "file", "model", "bytes", "precision", "provider", "metrics", "not_claimable",
-        "calibration", "threshold", "coverage", "answered_accuracy", "curve", "confusions",
-        "against_first", "unknown_classes",
+        "one_group_classes", "training_split", "epoch_chosen_on_these", "calibration", "threshold",
+        "coverage", "answered_accuracy", "curve", "confusions", "against_first", "unknown_classes",
     ]  # fmt: skip
     assert first["metrics"]["accuracy"] == 0.85
+    assert first["metrics"]["interval_unit"] == "groups"
+    assert first["metrics"]["interval_groups"] == second["against_first"]["interval_groups"] == 2
+    assert (first["training_split"], first["epoch_chosen_on_these"]) == (None, False)
     assert first["not_claimable"] == ["red"]
     assert first["confusions"] == [
         {"label": "green & co", "predicted": "red", "count": 2, "support": 7},
@@ -31,7 +34,8 @@ def test_to_json__keys_and_values(evaluation: Evaluation) -> None:
     assert first["against_first"] is None
     assert list(second["against_first"]) == [
         "lost", "won", "p_two_sided", "p_worse", "accuracy", "accuracy_interval",
-        "macro_f1_before", "macro_f1", "macro_f1_interval", "p_macro_f1_worse",
+        "macro_f1_before", "macro_f1", "macro_f1_interval", "p_macro_f1_worse", "interval_unit",
+        "interval_groups",
     ]  # fmt: skip
     assert (second["against_first"]["lost"], second["against_first"]["won"]) == (14, 1)
     assert [group["name"] for group in value["groups"]] == ["20130304", "20130305"]

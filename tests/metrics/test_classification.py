@@ -47,7 +47,7 @@ def test_compute_metrics__equals_scikit_learn(seed: int) -> None:
 def test_compute_metrics__class_without_images_and_predictions_is_ignored() -> None:
     targets, predicted = random_predictions(0, 3)
     metrics = compute_metrics(targets, predicted, CLASSES)
-    assert astuple(metrics.classes[3]) == ("vaporetto", 0.0, 0.0, 0.0, 0)
+    assert astuple(metrics.classes[3]) == ("vaporetto", 0.0, 0.0, 0.0, 0, None)
     without = compute_metrics(targets, predicted, CLASSES[:3])
     assert (metrics.macro_f1, metrics.intervals) == (without.macro_f1, without.intervals)
     assert list(metrics.recall) == list(CLASSES[:3])
@@ -74,9 +74,12 @@ def test_to_json__keys() -> None:
     value = json.loads(json.dumps(compute_metrics(*random_predictions(0, 4), CLASSES).to_json()))
     assert list(value) == [
         "accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval",
-        "macro_f1", "macro_f1_interval", "photos", "classes",
+        "macro_f1", "macro_f1_interval", "interval_unit", "interval_groups", "photos", "classes",
     ]  # fmt: skip
-    assert list(value["classes"][0]) == ["label", "precision", "recall", "f1", "support"]
+    assert list(value["classes"][0]) == [
+        "label", "precision", "recall", "f1", "support", "groups",
+    ]  # fmt: skip
+    assert (value["interval_unit"], value["interval_groups"]) == ("images", None)
 
 
 def test_intervals__width_of_the_accuracy_interval() -> None:
@@ -96,6 +99,61 @@ def test_intervals__equal_to_resampling_images(name: str) -> None:
     expected = np.percentile([getattr(sample, name) for sample in metrics], [2.5, 97.5])
     interval = getattr(compute_metrics(targets, predicted, CLASSES).intervals, name)
     assert interval == pytest.approx(tuple(expected), abs=0.015)
+
+
+def test_compute_metrics__groups_of_a_class() -> None:
+    targets = np.array([0, 0, 1, 1, 2])
+    metrics = compute_metrics(targets, targets, CLASSES, groups=["1", "2", "2", "2", "1"])
+    assert [row.groups for row in metrics.classes] == [2, 1, 1, 0]
+    assert metrics.one_group_classes == ("gondola", "topa")
+    assert compute_metrics(targets, targets, CLASSES).one_group_classes == ()
+    assert compute_metrics(targets, targets, CLASSES, groups=["1"] * 5).one_group_classes == ()
+
+
+def test_intervals__contain_those_of_images() -> None:
+    targets, predicted = random_predictions(0, 4)
+    images = compute_metrics(targets, predicted, CLASSES).intervals
+    groups = compute_metrics(targets, predicted, CLASSES, groups=np.arange(120) % 6).intervals
+    assert (images.unit, images.groups) == ("images", None)
+    assert (groups.unit, groups.groups) == ("groups", 6)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        low, high = getattr(images, name)
+        assert 0 <= getattr(groups, name)[0] <= low < high <= getattr(groups, name)[1] <= 1
+
+
+def test_intervals__of_a_single_group_are_those_of_images() -> None:
+    targets, predicted = random_predictions(0, 4)
+    images = compute_metrics(targets, predicted, CLASSES).intervals
+    single = compute_metrics(targets, predicted, CLASSES, groups=["monday"] * 120).intervals
+    assert (single.unit, single.groups) == ("images", 1)
+    assert single.accuracy == images.accuracy
+
+
+@pytest.mark.parametrize(
+    ("classes", "images"),
+    [
+        pytest.param(2, 40, id="two classes"),
+        pytest.param(120, 600, id="120 classes"),
+        pytest.param(120, 120, id="one image per class"),
+        pytest.param(2, 2, id="two images"),
+    ],
+)
+@pytest.mark.parametrize("groups", [None, 2, 5])
+@pytest.mark.parametrize("share", [0, 0.7, 1])
+def test_intervals__small_data_sets(
+    classes: int, images: int, groups: int | None, share: float
+) -> None:
+    rng = np.random.default_rng(0)
+    targets = np.arange(images) % classes
+    predicted = np.where(rng.random(images) < share, targets, (targets + 1) % classes)
+    names = [str(number) for number in range(classes)]
+    numbers = None if groups is None else np.arange(images) // 2 % groups
+    metrics = compute_metrics(targets, predicted, names, groups=numbers)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        low, high = getattr(metrics.intervals, name)
+        assert 0 <= low <= high <= 1
+        # Samples without some classes have a smaller macro-F1, so it can lie outside its interval.
+        assert name != "accuracy" or low <= metrics.accuracy <= high
 
 
 def test_format_class_table__one_line_per_class() -> None:

@@ -64,3 +64,24 @@ def test_compare_paired__equal_predictions() -> None:
 )
 def test_correct_holm__by_hand(p_values: list[float], expected: list[float]) -> None:
     assert correct_holm(p_values) == pytest.approx(expected)
+
+
+def test_compare_paired__losses_on_one_day_are_weaker_evidence() -> None:
+    targets = np.arange(400) % 4
+    second = targets.copy()
+    second[:20] = (second[:20] + 1) % 4
+    images = compare_paired(targets, targets, second)
+    days = compare_paired(targets, targets, second, groups=np.arange(400) // 80)
+    assert (images.interval_unit, images.interval_groups) == ("images", None)
+    assert (days.interval_unit, days.interval_groups) == ("groups", 5)
+    assert (days.lost, days.accuracy, days.macro_f1) == (20, images.accuracy, images.macro_f1)
+    assert max(images.p_worse, images.p_two_sided, images.p_macro_f1_worse) < 0.001
+    assert min(days.p_worse, days.p_two_sided, days.p_macro_f1_worse) > 0.1
+    assert days.accuracy_interval[0] < images.accuracy_interval[0]
+    assert days.accuracy_interval[1] > 0
+
+
+def test_compare_paired__a_single_group_is_no_group() -> None:
+    targets, second = np.array([0, 1, 2, 2]), np.array([0, 1, 2, 1])
+    comparison = compare_paired(targets, targets, second, groups=["a"] * 4)
+    assert (comparison.interval_unit, comparison.interval_groups) == ("images", 1)

@@ -17,6 +17,7 @@ def make_evaluation(
     targets: NDArray[np.int64],
     *predicted: NDArray[np.int64],
     scores: NDArray[np.float64] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Evaluation:
     """Make an evaluation whose images have the digests 0, 1, ... and do not exist.
 
@@ -25,13 +26,16 @@ def make_evaluation(
         targets: (N,) int64, true class indices.
         predicted: (N,) int64 for each file, predicted class indices.
         scores: (N,) float64, scores of all files; 0.8 by default.
+        groups: (N,) int64, group of each image; none by default.
     """
     scores = np.full(len(targets), 0.8) if scores is None else scores
     files = []
     for number, indices in enumerate(predicted):
         predictions = Predictions(indices, scores)
-        metrics = compute_file_metrics(targets, predictions, labels, 0.5)
-        comparison = compare_paired(targets, predicted[0], indices) if number else None
+        metrics = compute_file_metrics(targets, predictions, labels, 0.5, groups)
+        comparison = None
+        if number:
+            comparison = compare_paired(targets, predicted[0], indices, groups=groups)
         file = FileResult(
             f"{number}.onnx", 10, "ab" * 32, "cpu", "fp32", predictions, metrics,
             comparison=comparison,
@@ -47,4 +51,5 @@ def make_evaluation(
         ),
         targets=targets,
         files=tuple(files),
+        image_groups=groups,
     )
