@@ -39,7 +39,7 @@ def is_epoch_chosen(provenance: Mapping[str, Any]) -> bool:
     config = provenance.get("config")
     if not isinstance(config, dict):
         return False
-    return config.get("model") in ("finetune", "cnn") or config.get("unfreeze", "0") != "0"
+    return config.get("model") in ("finetune", "cnn")
 
 
 def describe_split(split: str | None, *, epoch_chosen: bool) -> str:

@@ -69,7 +69,7 @@ def test_find_training_split__malformed_provenance(value: object) -> None:
     [
         ({"model": "finetune", "unfreeze": "0"}, True),
         ({"model": "cnn", "unfreeze": "0"}, True),
-        ({"model": "svm", "unfreeze": "0"}, False),
+        ({"model": "svm", "unfreeze": "all"}, False),
         ({"model": "svm"}, False),
     ],
 )

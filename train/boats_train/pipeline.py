@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from boats_data.dataset import Dataset, digest_images
+from boats_data.groups import find_groups
 from boats_metrics.classification import ClassificationMetrics, compute_metrics
 from boats_runtime.cli.app import Log
 from boats_runtime.errors import DataError, UsageError
@@ -29,6 +30,7 @@ from boats_train.finetune.linear_head import (
 from boats_train.finetune.loop import Checkpoint, EpochMetrics
 from boats_train.finetune.recipe import fine_tune
 from boats_train.finetune.sampling import keep_readable
+from boats_train.finetune.svm_backbone import BackboneFineTuning, FineTunedBackbone
 from boats_train.finetune.trainer import FineTuningData, FineTuningSettings
 from boats_train.models.backbone import build_backbone, load_weights, make_preprocessing
 from boats_train.models.feature_network import FeatureNetwork, check_network
@@ -37,6 +39,7 @@ from boats_train.models.sources import find_source
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.inputs import digest_inputs
 from boats_train.runs.run import Run, library_versions, load_run
+from boats_train.svm.cross_fitted import HeldOutFeatures, fit_cross_fitted_svm
 from boats_train.svm.fit import cross_validate, fit_svm
 
 PROBE_IMAGES = 4
@@ -114,6 +117,7 @@ class TrainingPipeline:
         )
         self._checkpoint = Checkpoint(workspace.folder, workspace.resume, workspace.log)
         self._skipped: list[tuple[Path, str]] = []
+        self._backbone = FineTunedBackbone(None, None, [], {})
 
     def run(self) -> TrainingResult:
         """Train and evaluate.
@@ -186,11 +190,27 @@ class TrainingPipeline:
             model = nn.Sequential(network, layer)
             train, valid = self._decode("train"), self._decode("valid")
             history = train_in_memory(model, train, valid, self._settings, self._checkpoint)
+        elif config.model == "svm":
+            if config.unfreeze != "0":
+                self._backbone = self._fine_tune_for_svm(network)
+            return None
         elif config.unfreeze != "0":
             layer, history = self._fine_tune(network)
         else:
             return None
         return _FittedClassifier(to_logistic_regression(layer), {}, history)
+
+    def _fine_tune_for_svm(self, network: FeatureNetwork) -> FineTunedBackbone:
+        workspace = self._workspace
+        fine_tuning = BackboneFineTuning(
+            self._config,
+            self._dataset,
+            self._preprocessing,
+            self._checkpoint,
+            workspace.distributed,
+            self._check_readable,
+        )
+        return fine_tuning.run(network)
 
     def _fine_tune(self, network: FeatureNetwork) -> tuple[nn.Linear, list[EpochMetrics]]:
         workspace, splits = self._workspace, self._dataset.splits
@@ -274,19 +294,40 @@ class TrainingPipeline:
                     self._checkpoint,
                 )
             return _FittedClassifier(to_logistic_regression(layer), {}, history)
-        features = np.concatenate([train.features, valid.features])
-        targets = np.concatenate([train.targets, valid.targets])
-        paths = [*train.paths, *valid.paths]
+        return self._fit_svm(train, valid)
+
+    def _fit_svm(self, train: _SplitFeatures, valid: _SplitFeatures) -> _FittedClassifier:
+        config, backbone = self._config, self._backbone
         groups, seed = config.groups or None, config.seed
-        svm = fit_svm(
-            train.features, train.targets, train.paths, tune=config.tune, groups=groups, seed=seed
-        )
-        candidate = svm.scores[0].candidate
-        with_valid = cross_validate(
-            features, targets, paths, candidate, splits=("train", "valid"), groups=groups, seed=seed
-        )
+        if backbone.cross_fit and backbone.images:
+            images = backbone.images
+            held_out = HeldOutFeatures(
+                backbone.cross_fit.features,
+                images.targets,
+                backbone.cross_fit.folds,
+                images.train_count,
+            )
+            svm, with_valid = fit_cross_fitted_svm(
+                train.features, train.targets, held_out, tune=config.tune, seed=seed
+            )
+        else:
+            svm = fit_svm(
+                train.features, train.targets, train.paths,
+                tune=config.tune, groups=groups, seed=seed,
+            )  # fmt: skip
+            with_valid = cross_validate(
+                np.concatenate([train.features, valid.features]),
+                np.concatenate([train.targets, valid.targets]),
+                [*train.paths, *valid.paths],
+                svm.scores[0].candidate,
+                splits=("train", "valid"),
+                groups=groups,
+                seed=seed,
+            )
         details = svm.to_json() | {"cross_validation_with_valid": with_valid}
-        return _FittedClassifier(svm.estimator, details, [])
+        if backbone.details:
+            details["fine_tuning"] = backbone.details
+        return _FittedClassifier(svm.estimator, details, backbone.history)
 
     def _evaluate(
         self,
@@ -300,7 +341,8 @@ class TrainingPipeline:
         for name, split in splits.items():
             scores = classifier.estimator.predict_proba(split.features)
             probabilities[name] = np.asarray(scores, dtype=np.float64)
-            metrics[name] = compute_metrics(split.targets, scores.argmax(axis=1), self._classes)
+            predicted, groups = scores.argmax(axis=1), self._find_groups(split.paths)
+            metrics[name] = compute_metrics(split.targets, predicted, self._classes, groups=groups)
         recorded = {
             "splits": {name: split.to_json() for name, split in metrics.items()},
             "data": {
@@ -322,6 +364,12 @@ class TrainingPipeline:
         return TrainingResult(
             run, metrics, targets, probabilities, classifier.history, tuple(self._skipped)
         )
+
+    def _find_groups(self, paths: tuple[Path, ...]) -> list[str] | None:
+        try:
+            return find_groups(paths, self._config.groups or None)
+        except UsageError:  # `--groups` need not match the images of a split that is only measured
+            return None
 
     def _check_readable(self, name: str, targets: NDArray[np.int64]) -> None:
         folder = self._dataset.root / name
