@@ -19,7 +19,7 @@ from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import Estimate, TimingSettings, compare
 from boats_data.synthetic import write_demo_data
 from boats_runtime.cpu import granted_cpus
-from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, decode
+from boats_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from boats_train.features.cache import FeatureCache
 from boats_train.features.extraction import extract_features
 from boats_train.features.inference import InferenceBackend, choose_backend
@@ -61,7 +61,7 @@ def measure(
     load_weights(network, backbone, weights)
     with tempfile.TemporaryDirectory() as scratch:
         paths = find_images(data, Path(scratch))
-        pixels = np.stack([PREPROCESSING.apply(decode(path)) for path in paths[:4]])
+        pixels = np.stack([PREPROCESSING.read(path) for path in paths[:4]])
         backend = choose_backend(FeatureNetwork(network, PREPROCESSING), pixels)
         tasks = {
             "plain": partial(run_plain, network, paths),
@@ -114,7 +114,7 @@ class NormalizedImages(Dataset[torch.Tensor]):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        pixels = PREPROCESSING.apply(decode(self._paths[index])).astype(np.float32) / 255
+        pixels = PREPROCESSING.read(self._paths[index]).astype(np.float32) / 255
         return torch.from_numpy(((pixels - MEAN) / STD).transpose(2, 0, 1).copy())
 
 

@@ -169,7 +169,7 @@ def predict_with_sklearn(
     """Return labels and probabilities by label from PyTorch and scikit-learn."""
     import torch
 
-    from boats_runtime.preprocessing import decode
+    from boats_runtime.decoding import decode
     from boats_train.runs.run import load_run
 
     run = load_run(run_folder)

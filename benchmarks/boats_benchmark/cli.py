@@ -149,8 +149,8 @@ def find_readable_images(folder: Path | None) -> tuple[str, ...]:
     if folder is None:
         return ()
     from boats_runtime.cli.inputs import find_images
+    from boats_runtime.decoding import decode
     from boats_runtime.errors import ImageError
-    from boats_runtime.preprocessing import decode
 
     names: list[str] = []
     for path in find_images(folder):

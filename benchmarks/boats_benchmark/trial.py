@@ -24,8 +24,8 @@ from PIL import Image
 from boats_benchmark.load import Attempt, Load, try_rates
 from boats_benchmark.timing import TimingSettings, time_interleaved
 from boats_runtime.classifier import Classifier
+from boats_runtime.decoding import decode
 from boats_runtime.errors import BoatsError
-from boats_runtime.preprocessing import decode
 
 STAGES = ("decode", "preprocess", "inference", "post")
 
@@ -164,13 +164,14 @@ def make_batch(classifier: Classifier, contents: list[bytes], size: int) -> NDAr
 
 def time_stages(classifier: Classifier, contents: list[bytes]) -> dict[str, float]:
     """Return the median duration of each of the `STAGES` for one image, in milliseconds."""
+    preprocessing = classifier.metadata.preprocessing
     durations: list[list[float]] = []
     for index in range(STAGE_IMAGES):
         content = contents[index % len(contents)]
         moments = [time.perf_counter()]
-        image = decode(content)
+        image = decode(content, preprocessing.decoded_size)
         moments.append(time.perf_counter())
-        pixels = classifier.metadata.preprocessing.apply(image)[np.newaxis]
+        pixels = preprocessing.apply(image)[np.newaxis]
         moments.append(time.perf_counter())
         probabilities, labels = classifier.run(pixels)
         moments.append(time.perf_counter())

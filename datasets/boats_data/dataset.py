@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boats_runtime.decoding import SUFFIXES
 from boats_runtime.errors import DataError
-from boats_runtime.preprocessing import SUFFIXES
 from boats_runtime.text import is_printable
 
 SPLITS = ("train", "valid", "test")

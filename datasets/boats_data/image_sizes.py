@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boats_runtime.decoding import read_size
 from boats_runtime.errors import DataError, ImageError
 from boats_runtime.prefetch import prefetch
-from boats_runtime.preprocessing import read_size
 
 MAX_SAMPLE = 300
 """Largest number of images whose sizes are read."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boats_data.dataset import SPLITS, scan_classes
+from boats_runtime.decoding import SUFFIXES
 from boats_runtime.errors import DataError, UsageError
-from boats_runtime.preprocessing import SUFFIXES
 
 
 @dataclass(frozen=True)

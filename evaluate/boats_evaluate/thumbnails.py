@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from PIL import Image
 
 from boats_evaluate.labeled_images import LabeledImage
+from boats_runtime.decoding import apply_orientation, decode
 from boats_runtime.errors import ImageError
 from boats_runtime.prefetch import prefetch
-from boats_runtime.preprocessing import apply_orientation, convert_to_rgb, decode
+from boats_runtime.preprocessing import convert_to_rgb
 from boats_runtime.progress import track
 
 THUMBNAIL_SIZE = (180, 120)
@@ -27,7 +28,9 @@ def load_reduced(image: LabeledImage, max_size: tuple[int, int]) -> Image.Image:
     Raises:
         ImageError: If the file cannot be read.
     """
-    reduced = convert_to_rgb(apply_orientation(decode(image.path)))
+    width, height = max_size
+    decoded = decode(image.path, (height, width))
+    reduced = convert_to_rgb(apply_orientation(decoded))
     reduced.thumbnail(max_size, Image.Resampling.BILINEAR)
     return reduced
 

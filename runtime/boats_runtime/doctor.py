@@ -30,8 +30,8 @@ from PIL import features
 
 import boats_runtime
 from boats_runtime import cpu
+from boats_runtime.decoding import FORMATS, HEIF_PLUGIN
 from boats_runtime.errors import BoatsError, ProviderError
-from boats_runtime.preprocessing import FORMATS, HEIF_PLUGIN
 from boats_runtime.providers.cuda_libraries import Library, find_libraries, get_cuda_version
 from boats_runtime.providers.session import PROVIDERS, list_providers, open_session, warm_up
 from boats_runtime.providers.wheels import find_wheels, import_onnxruntime

@@ -1,79 +1,25 @@
 """The one preprocessing: an image file becomes the uint8 pixels that every model of boats takes.
 
-Training, calibration, export and prediction all call `decode` and `Preprocessing.apply`; no other
-module of the project opens or resizes an image. Normalization by `mean` and `std` is part of the
-network instead, so that the exported file takes uint8 pixels.
+Training, calibration, export and prediction all call `Preprocessing.read`, so that a network never
+sees other pixels than it was trained on. Normalization by `mean` and `std` is part of the network
+instead, so that the exported file takes uint8 pixels.
 """
 
-import importlib
-import importlib.util
-import io
-import struct
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
+from boats_runtime.decoding import MAX_PIXELS, apply_orientation, get_upright_box, load_image
 from boats_runtime.errors import ImageError, ModelError, first_line
-from boats_runtime.regular_files import open_regular
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
-"""Image formats that are opened, whatever the name of the file; HEIC too if its plugin is
-installed."""
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
-"""Suffixes of the files that count as images when a folder is read."""
-
-HEIF_PLUGIN = "pillow_heif"
-"""Module that adds HEIC to Pillow; not installed with boats because HEVC is patented."""
-
-# ISO/IEC 23008-12: the brands of still HEVC images, which follow the length of the first box.
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-
-MAX_PIXELS = 89_478_485
-"""Size of the largest image that is decoded; Pillow's own limit against decompression bombs."""
-
-LARGE_PIXELS = 16_000_000
-"""Images with more pixels are decoded one at a time, whatever the number of threads."""
+VERSION = 2
+"""Version of the preprocessing of new networks."""
 
 MAX_SIDE = 8192
-
-_large_image_lock = threading.Lock()
-
-# Pillow's parsers raise these on damaged files, besides OSError.
-_DECODER_ERRORS = (
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-)
-
-# https://exiftool.org/TagNames/EXIF.html: Orientation, from the stored image to the upright one.
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-_QUARTER_TURNS = (5, 6, 7, 8)
-"""Orientations that exchange height and width."""
 
 # https://docs.pytorch.org/vision/stable/models.html: all classification weights of torchvision.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -84,6 +30,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocessing:
     """Conversion of an image to the input of a network.
 
+    Version 1 decodes every pixel and resizes in one call, whose result depends on the version of
+    Pillow. Version 2 decodes JPEG files that are much larger than the input at a reduced scale,
+    resizes the width first and then the height, which gives the same pixels in every version of
+    Pillow, and recognizes 8-bit values in mode `I`.
+
     Attributes:
         height: Height of the network's input in pixels, 1 to 8192.
         width: Width of the network's input in pixels, 1 to 8192.
@@ -92,6 +43,7 @@ class Preprocessing:
         resampling: Always `bilinear`: Pillow's triangle filter, antialiased when shrinking.
         color: Always `RGB`.
         exif: Always true: the EXIF orientation is applied.
+        version: 2, or 1 for files and runs that were written without this key.
 
     Raises:
         ModelError: If a value is out of its range.
@@ -104,8 +56,10 @@ class Preprocessing:
     resampling: str = "bilinear"
     color: str = "RGB"
     exif: bool = True
+    version: int = VERSION
 
     def __post_init__(self) -> None:
+        check_version(self.version)
         for name, side in (("height", self.height), ("width", self.width)):
             if type(side) is not int or not 1 <= side <= MAX_SIDE:
                 raise ModelError(f"preprocessing: {name} is {side!r}, expected 1 to {MAX_SIDE}")
@@ -124,26 +78,41 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, value: object) -> "Preprocessing":
-        """Restore the result of `dataclasses.asdict`.
+        """Restore the result of `to_json`.
 
         Raises:
-            ModelError: If a key is missing or unknown, or a value is out of its range.
+            ModelError: If a key is missing or unknown, a value is out of its range, or the version
+                is newer than this boats.
         """
+        fields: dict[str, Any] = {"version": 1} | value if isinstance(value, dict) else {}
+        check_version(fields.get("version", 1))  # first: a newer one may have other keys
         keys = set(cls.__dataclass_fields__)
-        if not isinstance(value, dict) or set(value) != keys:
+        if set(fields) != keys:
             raise ModelError(f"preprocessing: expected the keys {', '.join(sorted(keys))}")
-        fields: dict[str, Any] = dict(value)
         for name in ("mean", "std"):
             if not isinstance(fields[name], list):
                 raise ModelError(f"preprocessing: {name} is not a list")
             fields[name] = tuple(fields[name])
         return cls(**fields)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values by name; version 1 has no key `version`, as in older versions."""
+        fields = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        if self.version == 1:
+            del fields["version"]
+        return fields
+
+    @property
+    def decoded_size(self) -> tuple[int, int] | None:
+        """Height and width for which large JPEG files are reduced, see `decoding.decode`."""
+        return None if self.version == 1 else (self.height, self.width)
+
     def read(self, source: Path | bytes | BinaryIO) -> NDArray[np.uint8]:
         """Decode an image and convert it to the network's input.
 
-        The result equals `apply(decode(source))`. Memory stays bounded if many threads call this
-        method, because large images are decoded one at a time.
+        The result equals `apply(decode(source))`, or is close to it if version 2 reduces a JPEG
+        file. Memory stays bounded if many threads call this method, because large images are
+        decoded one at a time.
 
         Args:
             source: Path, content or open stream of an image file.
@@ -154,144 +123,103 @@ class Preprocessing:
         Raises:
             ImageError: If the image cannot be decoded.
         """
-        with _open(source) as image:
-            large = image.width * image.height > LARGE_PIXELS
-            with _large_image_lock if large else nullcontext():
-                image.load()
-                return self.apply(image)
+        with load_image(source, self.decoded_size) as (image, extent):
+            return self.apply(image, extent)
 
-    def apply(self, image: Image.Image) -> NDArray[np.uint8]:
+    def apply(
+        self, image: Image.Image, extent: tuple[float, float] | None = None
+    ) -> NDArray[np.uint8]:
         """Convert a decoded image to the network's input.
 
         Args:
             image: Image in any mode of Pillow.
+            extent: Width and height that are used, as stored; None for the whole image.
 
         Returns:
             Pixels `(height, width, 3) uint8`, RGB, 0 to 255.
 
         Raises:
-            ImageError: If the image has floating-point pixels.
+            ImageError: If the image has a mode that `convert_to_rgb` refuses.
         """
-        rgb = convert_to_rgb(apply_orientation(image))
+        image.load()  # Pillow applies the orientation of TIFF files here
+        box = None if extent is None else get_upright_box(image, extent)
+        rgb = convert_to_rgb(apply_orientation(image), self.version)
         # Stretched, never cropped: a boat often fills the image from end to end.
-        resized = rgb.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        if self.version == 1:
+            resized = rgb.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        else:
+            resized = _resize(rgb, (self.width, self.height), box)
         return np.asarray(resized, dtype=np.uint8)
 
 
-def decode(source: Path | bytes | BinaryIO) -> Image.Image:
-    """Decode an image completely, so that a truncated file fails here.
+def _resize(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None
+) -> Image.Image:
+    """Resize an image, or a box of it, to a width and height: the same pixels in every Pillow.
 
-    Args:
-        source: Path, content or open stream of an image file.
+    Pillow chooses the order of width and height in one call, and Pillow 13 chooses another one
+    than 12.
+    """
+    width, height = size
+    left, top, right, bottom = box or (0, 0, *image.size)
+    if width * image.height <= MAX_PIXELS:
+        columns = (left, 0, right, image.height)
+        image = image.resize((width, image.height), Image.Resampling.BILINEAR, columns)
+        return image.resize(size, Image.Resampling.BILINEAR, (0, top, width, bottom))
+    # For example 1 pixel wide and millions high: would become too large.
+    rows = (0, top, image.width, bottom)
+    image = image.resize((image.width, height), Image.Resampling.BILINEAR, rows)
+    return image.resize(size, Image.Resampling.BILINEAR, (left, 0, right, height))
 
-    Returns:
-        The first frame in its own mode; its EXIF orientation is not applied.
+
+def check_version(version: object) -> None:
+    """Check that this boats knows a version of the preprocessing.
 
     Raises:
-        ImageError: If the file is not readable, not an image of a known format, broken, or too
-            large.
+        ModelError: If it does not.
     """
-    with _open(source) as image:
-        image.load()
-    return image
+    if type(version) is not int or version < 1:
+        raise ModelError(f"preprocessing: version is {version!r}, expected 1 to {VERSION}")
+    if version > VERSION:
+        raise ModelError(
+            f"preprocessing has version {version}, but this boats reads up to {VERSION}: "
+            "install a newer boats"
+        )
 
 
-def read_size(source: Path | bytes | BinaryIO) -> tuple[int, int]:
-    """Read the size of an image after EXIF orientation from its header, without its pixels.
-
-    Args:
-        source: Path, content or open stream of an image file.
-
-    Returns:
-        Height and width in pixels.
-
-    Raises:
-        ImageError: If the header cannot be read, or the image is too large.
-    """
-    with _open(source) as image:
-        width, height = image.size
-        if image.format == "TIFF":  # Pillow turns these itself
-            return height, width
-        try:
-            # Pillow's own method for PNG decodes the pixels to find EXIF behind them.
-            exif = Image.Image.getexif(image)
-            turned = exif.get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
-        except (OSError, *_DECODER_ERRORS):
-            turned = False
-    return (width, height) if turned else (height, width)
-
-
-@contextmanager
-def _open(source: Path | bytes | BinaryIO) -> Iterator[Image.Image]:
-    """Open an image that the block decodes, and raise every failure as an `ImageError`."""
-    try:
-        # Pillow keeps a file open if it has more frames or is broken; `with` closes it.
-        with _open_stream(source) as stream, _identify(stream) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{image.width}x{image.height} pixels is more than {MAX_PIXELS:,}")
-            yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"too many pixels, more than {MAX_PIXELS:,}") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})") from error
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or first_line(error)}") from error
-    except _DECODER_ERRORS as error:
-        raise ImageError(f"broken image: {first_line(error)}") from error
-
-
-def _open_stream(source: Path | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    return open_regular(source) if isinstance(source, Path) else nullcontext(source)
-
-
-def _identify(stream: BinaryIO) -> Image.Image:
-    try:
-        return Image.open(stream, formats=FORMATS)
-    except UnidentifiedImageError:
-        if not _is_heif(stream):
-            raise
-    if importlib.util.find_spec(HEIF_PLUGIN) is None:
-        raise ImageError("HEIC needs a plugin of Pillow: pip install pillow-heif")
-    importlib.import_module(HEIF_PLUGIN).register_heif_opener()
-    return Image.open(stream, formats=("HEIF",))
-
-
-def _is_heif(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    start = stream.read(12)
-    stream.seek(0)
-    return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
-
-
-def apply_orientation(image: Image.Image) -> Image.Image:
-    """Return an image upright by its EXIF orientation; damaged EXIF is ignored.
-
-    `ImageOps.exif_transpose` gives the same pixels, but it reads and rewrites all of the EXIF, and
-    fails on images with other malformed tags.
-    """
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (OSError, *_DECODER_ERRORS):
-        return image
-    transposition = _TRANSPOSITIONS.get(orientation)
-    return image if transposition is None else image.transpose(transposition)
-
-
-def convert_to_rgb(image: Image.Image) -> Image.Image:
+def convert_to_rgb(image: Image.Image, version: int = VERSION) -> Image.Image:
     """Convert an image of any mode to RGB, with a white background behind transparent pixels.
 
+    Mode `I;16` has 16 bits and is divided by 256. Mode `I` has no defined range: values up to 255
+    are taken as 8 bits, larger ones as 16 bits; version 1 divides all by 256.
+
+    Args:
+        image: Image; returned itself if it has RGB pixels already.
+        version: Version of the preprocessing.
+
     Raises:
-        ImageError: If the pixels are floating-point numbers, which have no defined range.
+        ImageError: If the pixels are floating-point numbers, which have no defined range, or
+            Pillow cannot convert their mode.
     """
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16-bit gray: I;16, or I in older versions of Pillow
-        gray = np.asarray(image, dtype=np.int64) >> 8
+    if image.mode == "La":
+        raise ImageError(
+            "gray with premultiplied alpha (mode La) is not supported; save it without "
+            "premultiplied alpha"
+        )
+    if image.mode.startswith("I"):
+        gray = np.asarray(image, dtype=np.int64)
+        if version == 1 or image.mode != "I" or gray.max(initial=0) > 255:
+            gray >>= 8
         return Image.fromarray(gray.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    try:
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            white = Image.new("RGBA", rgba.size, "white")
+            return Image.alpha_composite(white, rgba).convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ValueError as error:
+        raise ImageError(
+            f"mode {image.mode} cannot be converted to RGB ({first_line(error)}); save it as RGB"
+        ) from error

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from boats_data.dataset import digest_images, scan_classes, scan_dataset, scan_split
+from boats_runtime.decoding import SUFFIXES
 from boats_runtime.errors import DataError
-from boats_runtime.preprocessing import SUFFIXES
 
 CLASSES = ("gòndola", "topa", "船")
 DIGESTS = tuple(hashlib.sha256(bytes([number])).digest() for number in range(4))

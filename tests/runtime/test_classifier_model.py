@@ -7,8 +7,9 @@ from onnx import TensorProto
 from onnxruntime import InferenceSession
 
 from boats_runtime.classifier import CPU_BATCH_SIZE, Classifier
+from boats_runtime.decoding import decode
 from boats_runtime.errors import ModelError, UsageError
-from boats_runtime.preprocessing import Preprocessing, decode
+from boats_runtime.preprocessing import Preprocessing
 from support.toy_model import HEIGHT, WIDTH, ToyModel, make_pixels
 
 FIXED_BATCH = {"input_shape": (4, HEIGHT, WIDTH, 3)}

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from boats_runtime import preprocessing as preprocessing_module
+from boats_runtime import decoding
+from boats_runtime.decoding import MAX_PIXELS, decode
 from boats_runtime.errors import ImageError
-from boats_runtime.preprocessing import MAX_PIXELS, Preprocessing, decode
+from boats_runtime.preprocessing import Preprocessing
 from support.encoded_images import (
     LOSSLESS_OPTIONS,
     encode_heic,
@@ -161,11 +162,11 @@ def test_read__decodes_large_images_one_at_a_time(
     states = []
 
     def record_lock(image: Image.Image) -> Image.Image:
-        states.append(preprocessing_module._large_image_lock.locked())
+        states.append(decoding._large_image_lock.locked())
         return image
 
-    monkeypatch.setattr(preprocessing_module, "LARGE_PIXELS", 99)
-    monkeypatch.setattr(preprocessing_module, "apply_orientation", record_lock)
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 99)
+    monkeypatch.setattr("boats_runtime.preprocessing.apply_orientation", record_lock)
     Preprocessing(4, 6).read(encode_image(make_noise(*size), "PNG"))
     assert states == [locked]
 
@@ -201,7 +202,7 @@ def test_read__heic_with_the_plugin(tmp_path: Path, as_file: bool) -> None:
 
 
 def test_read__heic_without_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preprocessing_module, "HEIF_PLUGIN", "missing_plugin")
+    monkeypatch.setattr(decoding, "HEIF_PLUGIN", "missing_plugin")
     with pytest.raises(ImageError, match=r"^HEIC needs .*: pip install pillow-heif"):
         Preprocessing(4, 6).read(encode_heic(make_smooth_noise()))
 

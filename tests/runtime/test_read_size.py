@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boats_runtime.decoding import apply_orientation, decode, read_size
 from boats_runtime.errors import ImageError
-from boats_runtime.preprocessing import apply_orientation, decode, read_size
 
 
 def encode(format_: str, orientation: int = 0) -> bytes:

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from boats_runtime.decoding import decode
 from boats_runtime.errors import ImageError
-from boats_runtime.preprocessing import Preprocessing, decode
+from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.regular_files import open_regular, read_regular
 from support.special_files import KINDS, make_special_file
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from boats_data.check.perceptual_hash import compute_hash
 from boats_data.dataset import Dataset
+from boats_runtime.decoding import apply_orientation, decode
 from boats_runtime.errors import ImageError
-from boats_runtime.preprocessing import apply_orientation, decode
 from boats_runtime.progress import track
 from boats_runtime.regular_files import read_regular
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
+from boats_runtime.decoding import SUFFIXES
 from boats_runtime.errors import UsageError
 from boats_runtime.prediction import Failure, ImageInput
-from boats_runtime.preprocessing import SUFFIXES
 from boats_runtime.regular_files import open_nonblocking, read_regular
 
 MAX_BYTES = 1 << 28

@@ -7,7 +7,7 @@ are written for other tools that read these keys.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from boats_runtime.errors import ModelError
@@ -15,7 +15,9 @@ from boats_runtime.model.digest import PLACEHOLDER
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.text import is_printable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Newest schema. Files with version 1 of the preprocessing have schema 1, which older versions of
+boats can read; they refuse schema 2 with the advice to install a newer boats."""
 
 _PREFIX = "boats."
 
@@ -63,9 +65,9 @@ class ModelMetadata:
         """Return the metadata as string properties of an ONNX model."""
         size = [self.preprocessing.height, self.preprocessing.width]
         values = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": 1 if self.preprocessing.version == 1 else SCHEMA_VERSION,
             "labels": list(self.labels),
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.to_json(),
             "threshold": self.threshold,
             "provenance": dict(self.provenance),
             "digest": self.digest,

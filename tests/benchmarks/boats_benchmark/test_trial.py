@@ -4,7 +4,7 @@ import pytest
 
 from boats_benchmark.trial import STAGES, draw_image, read_gpu_mb, read_peak_mb, time_stages
 from boats_runtime.classifier import Classifier
-from boats_runtime.preprocessing import decode
+from boats_runtime.decoding import decode
 
 
 def test_time_stages__synthetic_image(classifier: Classifier) -> None:

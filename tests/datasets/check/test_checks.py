@@ -8,7 +8,7 @@ from PIL import Image
 from boats_data.check.checks import Report, check_data, find_imbalance, find_small_classes
 from boats_data.check.findings import MAX_EXAMPLES, make_finding
 from boats_data.check.report import to_lines
-from boats_runtime.preprocessing import decode
+from boats_runtime.decoding import decode
 from support.checked_dataset import CheckedDataset, draw_blots
 
 

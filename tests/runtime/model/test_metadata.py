@@ -85,6 +85,22 @@ def test_from_properties__newer_schema() -> None:
         ModelMetadata.from_properties(METADATA.to_properties() | newer)
 
 
+def test_to_properties__schema_is_that_of_the_preprocessing() -> None:
+    # Versions of boats that know one preprocessing only refuse schema 2 with a clear message.
+    for version in (1, 2):
+        metadata = ModelMetadata(LABELS, Preprocessing(240, 800, version=version))
+        properties = metadata.to_properties()
+        assert properties["boats.schema_version"] == str(version)
+        assert ModelMetadata.from_properties(properties) == metadata
+
+
+def test_from_properties__newer_preprocessing() -> None:
+    values = json.loads(METADATA.to_properties()["boats.preprocessing"]) | {"version": 3}
+    newer = {"boats.preprocessing": json.dumps(values)}
+    with pytest.raises(ModelError, match=r"preprocessing has version 3.*install a newer boats"):
+        ModelMetadata.from_properties(METADATA.to_properties() | newer)
+
+
 @pytest.mark.parametrize("version", ["0", "-1", "true", "1.0", '"1"', "null", "[1]"])
 def test_from_properties__malformed_schema_version(version: str) -> None:
     with pytest.raises(ModelError, match="schema_version is"):

@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,5 +84,6 @@ def test_network_key__depends_on_everything_that_determines_features() -> None:
         network_key(make_network(0, width=4), size, "float32"),
         network_key(make_network(0), Preprocessing(32, 64), "float32"),
         network_key(make_network(0), size, "bfloat16"),
+        network_key(make_network(0), replace(size, version=1), "float32"),
     }
-    assert len(others | {key}) == 5
+    assert len(others | {key}) == 6

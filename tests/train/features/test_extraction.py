@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from boats_runtime.preprocessing import decode
+from boats_runtime.decoding import decode
 from boats_train.features.cache import FeatureCache
 from boats_train.features.extraction import ExtractedFeatures, decode_images, extract_features
 from boats_train.features.inference import InferenceBackend, float32_backend

@@ -14,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from boats_runtime.preprocessing import Preprocessing
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import load_run, write_run
 from support.process import run_module
@@ -61,6 +62,7 @@ def test_load_run__old_run_is_complete(old_run: Path) -> None:
     run = load_run(old_run)
     assert isinstance(run.estimator, CalibratedSVC)
     assert (run.config.model, run.config.learning_rate, run.config.batch_size) == ("svm", 0.0, 0)
+    assert run.preprocessing == Preprocessing(64, 160, version=1)
     assert run.classes == ("barca lunga", "gòndola", "topa")
     assert run.metrics["splits"]["train"]["photos"] == 13
     assert run.metrics["cross_validation"]["chosen"]["cost"] == 1.0

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import uuid
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def network_key(network: FeatureNetwork, preprocessing: Preprocessing, backend: 
     The name of the inference backend is part of it, because backends round differently.
     """
     digest = hashlib.sha256(str(network.backbone).encode())
-    digest.update(json.dumps([asdict(preprocessing), backend], sort_keys=True).encode())
+    digest.update(json.dumps([preprocessing.to_json(), backend], sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

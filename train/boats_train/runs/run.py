@@ -13,7 +13,7 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ def _write_files(run: Run, folder: Path) -> None:
         "schema_version": SCHEMA_VERSION,
         "config": run.config.to_json(),
         "classes": list(run.classes),
-        "preprocessing": asdict(run.preprocessing),
+        "preprocessing": run.preprocessing.to_json(),
     }
     state = {key: value.contiguous() for key, value in run.network.backbone.state_dict().items()}
     contents = {
