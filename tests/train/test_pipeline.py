@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from boats_data.dataset import Dataset, scan_dataset
+from boats_runtime.decoding import decode
 from boats_runtime.errors import UsageError
-from boats_runtime.preprocessing import Preprocessing, decode
+from boats_runtime.preprocessing import Preprocessing
 from boats_train.features import inference
 from boats_train.pipeline import TrainingPipeline, Workspace, training_digest
 from boats_train.plots import write_plots
@@ -91,6 +92,16 @@ def test_run__network_of_another_run(
     for key, value in source.network.state_dict().items():
         assert torch.equal(run.network.state_dict()[key], value)
     assert "from_run" in run.metrics["inputs"]
+
+
+def test_run__keeps_the_preprocessing_of_another_run(
+    config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
+) -> None:
+    source = TrainingPipeline(config, dataset, workspace).run().run
+    old = replace(source.preprocessing, version=1)
+    folder = write_run(replace(source, preprocessing=old), tmp_path, "source")
+    config = replace(config, from_run=str(folder))
+    assert TrainingPipeline(config, dataset, workspace).run().run.preprocessing == old
 
 
 def test_run__network_of_a_cnn_run(

@@ -151,6 +151,7 @@ class TrainingPipeline:
             own_code = config.backbone if find_source(config.backbone) == "custom" else ""
             source = load_run(Path(config.from_run), own_code)
             self._check_source(source)
+            self._preprocessing = source.preprocessing  # which may have an older version
             self._weights = source.metrics.get("weights", {})
             return source.network.to(device)
         if config.model == "cnn":
@@ -173,8 +174,6 @@ class TrainingPipeline:
                 f"--from {self._config.from_run}: the network of this run takes images of "
                 f"{given.height}x{given.width}, not {expected.height}x{expected.width}"
             )
-        if given != expected:
-            raise UsageError(f"--from {self._config.from_run}: this run has another preprocessing")
         if source.classes != self._classes:
             names = sorted(set(source.classes) ^ set(self._classes)) or source.classes
             raise UsageError(
