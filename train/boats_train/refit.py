@@ -23,7 +23,7 @@ from boats_train.finetune.linear_head import (
 )
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run
-from boats_train.svm.fit import fit_candidate
+from boats_train.svm.fit import fit_candidate, fit_pipeline
 from boats_train.svm.folds import make_folds
 from boats_train.svm.grid_search import Candidate
 
@@ -34,8 +34,9 @@ def refit_run(
     """Return the run with its classifier refitted on other features of its training images.
 
     An SVM keeps its hyperparameters, gamma as a multiple of `scale`, and gets a new calibration
-    and threshold. The training of a linear head continues from its weights with the
-    hyperparameters of the run.
+    and threshold; on a fine-tuned backbone it keeps both, because that network was trained on these
+    images, so that their scores would be optimistic. The training of a linear head continues from
+    its weights with the hyperparameters of the run.
 
     Args:
         run: The run; not changed.
@@ -45,8 +46,11 @@ def refit_run(
     """
     config = run.config
     if isinstance(run.estimator, CalibratedSVC):
-        folds = make_folds(paths, targets, config.groups or None, config.seed)
         candidate = Candidate.from_json(run.metrics["cross_validation"]["chosen"])
+        if is_cross_fitted(run):
+            pipeline = fit_pipeline(features, targets, candidate)
+            return replace(run, estimator=run.estimator.with_pipeline(pipeline))
+        folds = make_folds(paths, targets, config.groups or None, config.seed)
         svm, point = fit_candidate(features, targets, folds, candidate)
         metrics = {**run.metrics, "operating_point": point.to_json()}
         return replace(run, estimator=svm, metrics=metrics)
@@ -56,6 +60,11 @@ def refit_run(
     with single_thread():
         train_in_memory(layer, dataset, dataset, settings)
     return replace(run, estimator=to_logistic_regression(layer))
+
+
+def is_cross_fitted(run: Run) -> bool:
+    """Return whether the calibration and threshold of an SVM come from cross-fitted networks."""
+    return bool(run.metrics.get("fine_tuning", {}).get("blocks", "0") != "0")
 
 
 def _to_linear_layer(classifier: LogisticRegression) -> nn.Linear:

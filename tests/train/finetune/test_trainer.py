@@ -9,7 +9,8 @@ from torch import nn
 
 from boats_runtime.errors import UsageError
 from boats_train.finetune.distributed import DistributedContext
-from boats_train.finetune.trainer import FineTuningData, Trainer, schedule
+from boats_train.finetune.optimization import schedule
+from boats_train.finetune.trainer import FineTuningData, Trainer
 from support.fine_tuning import SETTINGS, make_network
 
 

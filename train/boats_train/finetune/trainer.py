@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from boats_data.dataset import LabeledImages
 from boats_metrics.classification import compute_metrics
@@ -19,18 +17,19 @@ from boats_train.finetune.distributed import DistributedContext
 from boats_train.finetune.freezing import unfreeze
 from boats_train.finetune.linear_head import HeadSettings
 from boats_train.finetune.loop import EpochMetrics
+from boats_train.finetune.optimization import (
+    LABEL_SMOOTHING,
+    ClassifierLayer,
+    Regularization,
+    list_batchnorms,
+    make_average,
+    make_optimizer,
+    make_scheduler,
+    mix,
+    set_training_mode,
+)
 from boats_train.finetune.sampling import EpochSampler, ImageLoader, Key
 from boats_train.models.feature_network import FeatureNetwork
-
-LABEL_SMOOTHING = 0.1
-
-WEIGHT_DECAY = 0.05
-
-HEAD_FACTOR = 10.0
-"""Learning rate of the new layer relative to that of the backbone."""
-
-WARM_UP = 0.1
-"""Fraction of all steps in which the learning rate rises."""
 
 STATISTICS_IMAGES = 16
 """Images from which the BatchNorm statistics of random weights are computed."""
@@ -77,6 +76,7 @@ class Trainer:
         data: FineTuningData,
         settings: FineTuningSettings,
         distributed: DistributedContext,
+        regularization: Regularization = Regularization(),  # noqa: B008
     ) -> None:
         world_size = distributed.world_size
         batch_size, remainder = divmod(settings.batch_size, world_size)
@@ -90,21 +90,20 @@ class Trainer:
         # Every step has a full batch, whatever the number of images.
         self._steps = math.ceil(len(data.train.paths) / settings.batch_size)
         self._trainable = unfreeze(network.backbone, settings.unfreeze)
-        _init_batchnorm_statistics(network, data, settings.seed)
+        init_batchnorm_statistics(network, data.train, data.preprocessing, settings.seed)
         torch.manual_seed(settings.seed)
-        self._layer = nn.Linear(_count_features(network, data.preprocessing), len(data.classes))
+        width = _count_features(network, data.preprocessing)
+        self._layer = ClassifierLayer(width, len(data.classes), regularization.dropout)
+        self._mixup = regularization.mixup
         self._model = nn.Sequential(network, self._layer).to(self._device)
         self._model.to(memory_format=torch.channels_last)
-        # Buffers are copied, not averaged: averaging would round integers, and none changes.
-        self._averaged = AveragedModel(
-            self._model,
-            multi_avg_fn=get_ema_multi_avg_fn(math.exp(-1 / self._steps)),  # type: ignore[no-untyped-call]
-        )
+        self._averaged = make_average(self._model, self._steps)
         self._best = deepcopy(self._model)
         self._parallel = distributed.wrap(self._model)
-        self._optimizer = _make_optimizer(network, self._layer, settings.learning_rate)
-        total_steps = settings.epochs * self._steps
-        self._scheduler = LambdaLR(self._optimizer, lambda step: schedule(step, total_steps))
+        self._optimizer = make_optimizer(
+            network, self._layer, settings.learning_rate, regularization.head_factor
+        )
+        self._scheduler = make_scheduler(self._optimizer, settings.epochs * self._steps)
         amp = self._device.type == "cuda"
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=amp)
         self._autocast = torch.autocast(self._device.type, torch.float16, enabled=amp)
@@ -143,11 +142,7 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> EpochMetrics:
         """Train one epoch, counted from 1, and return loss, accuracy and last learning rate."""
-        self._model.eval()
-        for module in self._trainable:
-            module.train()
-        for norm in _list_batchnorms(self._model):
-            norm.eval()
+        set_training_mode(self._model, [*self._trainable, self._layer])
         self._sampler.epoch = epoch
         sums = torch.zeros(2, device=self._device)
         learning_rate = 0.0
@@ -193,11 +188,13 @@ class Trainer:
 
     def _step(self, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean loss and the accuracy of the batch, (2,) float32."""
+        inputs = pixels.float() if self._mixup else pixels
+        batch = mix(inputs, targets, self._mixup)
         with self._autocast:
-            logits = self._parallel(pixels)
-            loss = self._loss(logits, targets)
+            logits = self._parallel(batch.inputs)
+            loss = batch.compute_loss(logits)
         self._optimizer.zero_grad()
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._averaged.update_parameters(self._model)
@@ -209,27 +206,21 @@ class Trainer:
         return torch.stack([loss.detach(), accuracy])
 
 
-def schedule(step: int, steps: int) -> float:
-    """Return the factor of the learning rate: a linear warm-up, then a cosine decay to zero."""
-    warm_up = max(1, round(WARM_UP * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
-
-
-def _init_batchnorm_statistics(network: FeatureNetwork, data: FineTuningData, seed: int) -> None:
+def init_batchnorm_statistics(
+    network: FeatureNetwork, images: LabeledImages, preprocessing: Preprocessing, seed: int
+) -> None:
     """Set the BatchNorm statistics of random weights to those of a few training images.
 
     With data-dependent initialization (Mishkin & Matas 2016, https://arxiv.org/abs/1511.06422) the
     signal neither vanishes nor grows from layer to layer. Pretrained weights keep their statistics,
     or the biases that replace them.
     """
-    norms = _list_batchnorms(network)
+    norms = list_batchnorms(network)
     values = [value for norm in norms for value in (norm.running_mean, norm.bias)]
     if not norms or any(value is not None and value.any() for value in values):
         return
-    sampler = EpochSampler(data.train.targets, STATISTICS_IMAGES, seed, DistributedContext())
-    loader = ImageLoader(data.train, data.preprocessing, sampler, STATISTICS_IMAGES)
+    sampler = EpochSampler(images.targets, STATISTICS_IMAGES, seed, DistributedContext())
+    loader = ImageLoader(images, preprocessing, sampler, STATISTICS_IMAGES)
     pixels, _ = next(iter(loader))
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -240,23 +231,6 @@ def _init_batchnorm_statistics(network: FeatureNetwork, data: FineTuningData, se
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum
-
-
-def _list_batchnorms(model: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-
-
-def _make_optimizer(
-    network: nn.Module, layer: nn.Module, learning_rate: float
-) -> torch.optim.AdamW:
-    groups = []
-    for module, rate in ((network, learning_rate), (layer, HEAD_FACTOR * learning_rate)):
-        trainable = [weight for weight in module.parameters() if weight.requires_grad]
-        matrices = [weight for weight in trainable if weight.ndim > 1]
-        vectors = [weight for weight in trainable if weight.ndim <= 1]
-        groups.append({"params": matrices, "weight_decay": WEIGHT_DECAY, "lr": rate})
-        groups.append({"params": vectors, "weight_decay": 0.0, "lr": rate})
-    return torch.optim.AdamW(groups)
 
 
 def _count_features(network: FeatureNetwork, preprocessing: Preprocessing) -> int:

@@ -54,6 +54,12 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.offsets_ = np.asarray(fitted[1:], dtype=np.float64)
         return self
 
+    def with_pipeline(self, pipeline: Any) -> Self:
+        """Return another fitted pipeline, of the same classes, with this calibration."""
+        other = copy(self)
+        other.pipeline = pipeline
+        return other
+
     def decision_function(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the scores of the SVM, (N, K) float64, or (N,) for two classes."""
         return np.asarray(self.pipeline.decision_function(features))

@@ -10,6 +10,8 @@ from boats_runtime.files import lock_folder, remove_unlocked
 
 PREFIX = ".training-"
 CHECKPOINT = "checkpoint.pt"
+ACTIVATIONS = ".npy"
+"""Suffix of the files with the activations of a frozen part of a network."""
 
 
 @contextmanager
@@ -44,8 +46,13 @@ def reserve_checkpoints(folder: Path) -> Iterator[None]:
 
 
 def remove_crashed(parent: Path) -> None:
-    """Remove checkpoint folders without a checkpoint that no running training has reserved."""
+    """Remove folders without anything to resume from that no running training has reserved.
+
+    A training resumes from checkpoints, in subfolders for the networks of cross-fitting, and from
+    stored activations.
+    """
     for folder in parent.glob(f"{PREFIX}*"):
-        if not (folder / CHECKPOINT).is_file():
+        found = [*folder.rglob(CHECKPOINT), *folder.rglob(f"*{ACTIVATIONS}")]
+        if not found:
             with suppress(OSError):  # in use, or of another user
                 remove_unlocked(folder)

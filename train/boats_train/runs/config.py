@@ -15,7 +15,7 @@ _LATER_KEYS = {"image_size": ""}
 """Keys that older versions did not write, each with the value that stands for such a run."""
 
 AUTO = "auto"
-"""Value of `--image-size` that follows the sizes of the training images."""
+"""Value of `--image-size` that follows the sizes of the training images, and of `--unfreeze`."""
 
 MIN_SIDE = 24
 """Smallest side of the input of a network in pixels."""
@@ -37,8 +37,9 @@ class TrainConfig:
         seed: Random seed, 0 to 4294967295.
         tune: `svm`: whether to search for hyperparameters.
         groups: `svm`: regular expression for the groups of images; empty for dates.
-        learning_rate, epochs, batch_size: `finetune`, `cnn`: above 0; otherwise 0.
-        unfreeze: `finetune`: number of last blocks of the backbone to train, or `all`.
+        learning_rate, epochs, batch_size: `finetune`, `cnn`: above 0. `svm`: 0, or above 0 for
+            another value than the default of fine-tuning.
+        unfreeze: Number of last blocks of the backbone to train, or `all`; `svm`: also `auto`.
         from_run: Folder of the run that provides the network; empty for a new network.
 
     Raises:
@@ -69,22 +70,37 @@ class TrainConfig:
             raise UsageError(f"--image-size {size}: each side must be {MIN_SIDE} to {MAX_SIDE}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed {self.seed}: must be 0 to 4294967295")
-        if self.unfreeze != "all" and not self.unfreeze.isdecimal():
-            raise UsageError(f"--unfreeze {self.unfreeze}: must be all, or a number of blocks")
+        if self.unfreeze not in (AUTO, "all") and not self.unfreeze.isdecimal():
+            raise UsageError(
+                f"--unfreeze {self.unfreeze}: must be all, or a number of blocks; or auto with "
+                "--model svm"
+            )
         if self.model == "svm":
-            if self.learning_rate or self.epochs or self.batch_size or self.unfreeze != "0":
-                options = "--lr, --epochs, --batch-size and --unfreeze"
-                raise UsageError(f"{options} are for --model finetune or cnn")
+            self._check_svm()
             return
         if self.groups or not self.tune:
             raise UsageError("--groups and --tune are for --model svm")
-        if not 0 < self.learning_rate <= MAX_LEARNING_RATE:
-            limits = f"above 0 and at most {MAX_LEARNING_RATE:g}"
-            raise UsageError(f"--lr {self.learning_rate:g}: must be {limits}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise UsageError("--epochs and --batch-size must be 1 or more")
+        if self.unfreeze == AUTO:
+            raise UsageError("--unfreeze auto is for --model svm: give a number of blocks")
+        self._check_schedule(lowest=1)
         if self.model == "cnn" and (self.unfreeze != "0" or self.from_run):
             raise UsageError("--unfreeze and --from do not apply to --model cnn")
+
+    def _check_svm(self) -> None:
+        """Check the schedule of an SVM, where 0 stands for the default of fine-tuning."""
+        if self.unfreeze == "0":
+            if self.learning_rate or self.epochs or self.batch_size:
+                options = "--lr, --epochs and --batch-size"
+                raise UsageError(f"{options} do not apply to --model svm with --unfreeze 0")
+            return
+        self._check_schedule(lowest=0)
+
+    def _check_schedule(self, lowest: int) -> None:
+        if not (0 < self.learning_rate <= MAX_LEARNING_RATE or self.learning_rate == lowest == 0):
+            limits = f"above 0 and at most {MAX_LEARNING_RATE:g}"
+            raise UsageError(f"--lr {self.learning_rate:g}: must be {limits}")
+        if self.epochs < lowest or self.batch_size < lowest:
+            raise UsageError("--epochs and --batch-size must be 1 or more")
 
     @classmethod
     def from_json(cls, value: object) -> "TrainConfig":

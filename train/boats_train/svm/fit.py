@@ -117,11 +117,25 @@ def fit_candidate(
 ) -> tuple[CalibratedSVC, OperatingPoint]:
     """Fit an SVM with given hyperparameters, its calibration and its threshold."""
     decisions = CrossValidation(features, targets, folds).compute_decisions(candidate)
+    pipeline = fit_pipeline(features, targets, candidate)
+    return calibrate(pipeline, decisions, targets, folds)
+
+
+def fit_pipeline(
+    features: NDArray[np.float32], targets: NDArray[np.int64], candidate: Candidate
+) -> Pipeline:
+    """Fit the scaler and the SVM of a candidate, without a calibration."""
     gamma = compute_gamma(features, candidate)
     svc = make_svc(candidate).set_params(kernel="rbf", gamma=gamma, cache_size=1000)
     scaler = make_scaler(candidate.scaler)
     steps = [("scale", scaler), ("svc", svc)] if scaler else [("svc", svc)]
-    pipeline = Pipeline(steps).fit(features, targets)
+    return Pipeline(steps).fit(features, targets)
+
+
+def calibrate(
+    pipeline: Pipeline, decisions: NDArray[np.float64], targets: NDArray[np.int64], folds: Folds
+) -> tuple[CalibratedSVC, OperatingPoint]:
+    """Fit the calibration and the threshold of an SVM to scores of held-out images."""
     estimator = CalibratedSVC(pipeline).fit(decisions, targets)
     held_out = ~folds.find_isolated(targets)
     selection = None
@@ -147,8 +161,20 @@ def cross_validate(
     """
     folds = make_folds(paths, targets, groups, seed)
     score = CrossValidation(features, targets, folds).evaluate(candidate)
+    return summarize_folds(score, targets, folds, splits, seed)
+
+
+def summarize_folds(
+    score: CandidateScore,
+    targets: NDArray[np.int64],
+    folds: Folds,
+    splits: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Return the result of `cross_validate` for a candidate that was evaluated on the folds."""
     classes = [str(index) for index in range(targets.max() + 1)]
-    metrics = compute_metrics(targets, score.predicted, classes, seed=seed)
+    groups = None if folds.kind == "stratified" else folds.assignment
+    metrics = compute_metrics(targets, score.predicted, classes, seed=seed, groups=groups)
     return {
         "kind": folds.kind,
         "splits": list(splits),
@@ -159,14 +185,16 @@ def cross_validate(
     }
 
 
-def subsample(targets: NDArray[np.int64], folds: Folds, seed: int) -> NDArray[np.int64]:
-    """Return the indices of about `MAX_IMAGES` images; every class stays in all of its folds."""
-    if len(targets) <= MAX_IMAGES:
+def subsample(
+    targets: NDArray[np.int64], folds: Folds, seed: int, max_images: int = MAX_IMAGES
+) -> NDArray[np.int64]:
+    """Return the indices of about `max_images` images; every class stays in all of its folds."""
+    if len(targets) <= max_images:
         return np.arange(len(targets))
     rng = np.random.default_rng(seed)
     samples = []
     for label, count in enumerate(np.bincount(targets).tolist()):
-        size = min(count, max(MIN_SUBSAMPLE, count * MAX_IMAGES // len(targets)))
+        size = min(count, max(MIN_SUBSAMPLE, count * max_images // len(targets)))
         for fold in range(len(folds.names)):
             indices = np.flatnonzero((targets == label) & (folds.assignment == fold))
             share = math.ceil(len(indices) * size / max(count, 1))

@@ -68,7 +68,12 @@ class Folds:
 
 
 def make_folds(
-    paths: Sequence[Path], targets: NDArray[np.int64], pattern: str | None, seed: int
+    paths: Sequence[Path],
+    targets: NDArray[np.int64],
+    pattern: str | None,
+    seed: int,
+    max_folds: int = MAX_GROUP_FOLDS,
+    stratified: int = STRATIFIED_FOLDS,
 ) -> Folds:
     """Assign images to folds.
 
@@ -79,6 +84,8 @@ def make_folds(
             for a leading date if every file name has one. Groups are ignored if a fold would leave
             training images of a single class.
         seed: Seed for shuffling the images of stratified folds.
+        max_folds: Largest number of folds of groups; with more groups, several share a fold.
+        stratified: Number of folds without groups.
 
     Raises:
         UsageError: If the pattern is not a regular expression or does not match every file name.
@@ -87,15 +94,22 @@ def make_folds(
     if groups is not None and len(set(groups)) > 1:
         names, indices = np.unique(groups, return_inverse=True)
         folds = Folds(indices, tuple(names.tolist()), "leave-one-group-out")
-        if len(names) > MAX_GROUP_FOLDS:
-            folds = _split(GroupKFold(MAX_GROUP_FOLDS), targets, "grouped", groups)
+        if len(names) > max_folds:
+            folds = _split(GroupKFold(max_folds), targets, "grouped", groups)
         if all(len(np.unique(targets[train])) > 1 for train, _ in folds.split()):
             return folds
-    count = min(STRATIFIED_FOLDS, int(np.bincount(targets).max()))
+    return make_stratified_folds(targets, seed, stratified)
+
+
+def make_stratified_folds(
+    targets: NDArray[np.int64], seed: int, folds: int = STRATIFIED_FOLDS
+) -> Folds:
+    """Assign images to folds at random, each class evenly."""
+    count = min(folds, int(np.bincount(targets).max()))
     if count > 1:
         splitter: Any = StratifiedKFold(count, shuffle=True, random_state=seed)
     else:  # every class has a single image
-        count = min(STRATIFIED_FOLDS, len(targets))
+        count = min(folds, len(targets))
         splitter = KFold(count, shuffle=True, random_state=seed)
     return _split(splitter, targets, "stratified")
 

@@ -26,6 +26,7 @@ SCALERS = ("none", "l2", "standard")
 GAMMA_FACTORS = (0.5, 0.7, 1.0, 1.4)
 C_VALUES = (3.0, 10.0, 30.0)
 CLASS_WEIGHTS = (None, "balanced")
+FINE_TUNED_C_VALUES = (1.0, 3.0, 10.0)
 
 MAX_IMAGES = 6000
 """Largest number of images in the search: the size of its matrices is quadratic."""
@@ -58,6 +59,24 @@ class Candidate:
             values["scaling"], values["gamma_factor"], values["cost"], values["class_weight"]
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes as JSON values."""
+        return {
+            "scaling": self.scaler,
+            "gamma_factor": self.gamma_factor,
+            "cost": self.C,
+            "class_weight": self.class_weight,
+        }
+
+
+GRID = tuple(
+    Candidate(*values) for values in product(SCALERS, GAMMA_FACTORS, C_VALUES, CLASS_WEIGHTS)
+)
+
+FINE_TUNED_GRID = tuple(
+    Candidate("l2", factor, C, None) for factor, C in product(GAMMA_FACTORS, FINE_TUNED_C_VALUES)
+)
+"""Candidates for features of a fine-tuned network, which are easier to separate."""
 
 DEFAULT_CANDIDATE = Candidate("none", 1.0, 1.0, None)
 """The hyperparameters of the report, `SVC(gamma="scale")`."""
@@ -117,23 +136,35 @@ class _FoldDistances:
 
 
 class CrossValidation:
-    """Cross-validation of SVM hyperparameters on features, (N, D), and class indices, (N,)."""
+    """Cross-validation of SVM hyperparameters.
+
+    Args:
+        features: (N, D) float32; or one such array for each fold, from a network that was not
+            trained on the held-out images of this fold.
+        targets: (N,) int64, class indices.
+        folds: Folds of the N images.
+    """
 
     def __init__(
-        self, features: NDArray[np.float32], targets: NDArray[np.int64], folds: Folds
+        self,
+        features: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+        targets: NDArray[np.int64],
+        folds: Folds,
     ) -> None:
-        self._features = features.astype(np.float64)
+        if isinstance(features, np.ndarray):
+            self._features = [features.astype(np.float64)] * len(folds.names)
+        else:
+            self._features = [values.astype(np.float64) for values in features]
         self._targets = targets
         self._folds = folds
 
-    def search(self) -> list[CandidateScore]:
-        """Evaluate all candidates of the grid.
+    def search(self, candidates: Sequence[Candidate] = GRID) -> list[CandidateScore]:
+        """Evaluate candidates, by default all of the grid.
 
         The first one returned is selected: it has the best macro-F1 among those whose mean accuracy
         is within `TOLERANCE` of the best. The others follow in descending order of mean accuracy.
         """
-        grid = product(SCALERS, GAMMA_FACTORS, C_VALUES, CLASS_WEIGHTS)
-        scores = self._evaluate([Candidate(*values) for values in grid])
+        scores = self._evaluate(candidates)
         lowest = max(score.mean_accuracy for score in scores) - TOLERANCE
         selected = max(
             (score for score in scores if score.mean_accuracy >= lowest),
@@ -146,6 +177,15 @@ class CrossValidation:
         """Evaluate one candidate."""
         return self._evaluate([candidate])[0]
 
+    def evaluate_fold(self, fold: int, candidates: Sequence[Candidate]) -> list[float]:
+        """Return the accuracy of each candidate on the held-out images of one fold."""
+        predictions = self._predict(candidates, [fold])
+        accuracy = {
+            candidate: float(np.mean(labels == self._targets[held_out]))
+            for candidate, held_out, labels in predictions
+        }
+        return [accuracy[candidate] for candidate in candidates]
+
     def compute_decisions(self, candidate: Candidate) -> NDArray[np.float64]:
         """Compute the one-vs-rest scores of each image while it is held out for calibration.
 
@@ -153,8 +193,8 @@ class CrossValidation:
         """
         decisions = []
         pairs = self._folds.split_with_all_classes(self._targets)
-        for train, held_out in pairs:
-            distances = self._compute_distances(candidate.scaler, (train, held_out))
+        for fold, (train, held_out) in enumerate(pairs):
+            distances = self._compute_distances(candidate.scaler, fold, (train, held_out))
             known, unseen = distances.to_kernels(candidate.gamma_factor)
             svc = make_svc(candidate).fit(known, self._targets[train])
             decisions.append(np.asarray(svc.decision_function(unseen)))
@@ -164,21 +204,27 @@ class CrossValidation:
     def _evaluate(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
         predicted = {candidate: np.empty_like(self._targets) for candidate in candidates}
         total = len(candidates) * len(self._folds.names)
-        for candidate, held_out, labels in track(self._predict(candidates), "search", total):
+        folds = range(len(self._folds.names))
+        for candidate, held_out, labels in track(self._predict(candidates, folds), "search", total):
             predicted[candidate][held_out] = labels
-        scales = {name: _compute_scale(self._features, name) for name in SCALERS}
+        names = {candidate.scaler for candidate in candidates}
+        scales = {name: _compute_scale(self._features[0], name) for name in names}
         return [
             self._score(candidate, scales[candidate.scaler], predicted[candidate])
             for candidate in candidates
         ]
 
-    def _predict(self, candidates: Sequence[Candidate]) -> Iterator[_FoldPrediction]:
+    def _predict(
+        self, candidates: Sequence[Candidate], folds: Sequence[int]
+    ) -> Iterator[_FoldPrediction]:
         """Predict the held-out images; candidates with the same kernel are neighbors."""
+        splits = self._folds.split()
         with ThreadPoolExecutor(granted_cpus()) as pool:  # libsvm releases the GIL
             for scaler, items in groupby(candidates, lambda candidate: candidate.scaler):
                 group = list(items)
-                for train, held_out in self._folds.split():
-                    distances = self._compute_distances(scaler, (train, held_out))
+                for fold in folds:
+                    train, held_out = splits[fold]
+                    distances = self._compute_distances(scaler, fold, (train, held_out))
                     for factor, same_kernel in groupby(group, lambda item: item.gamma_factor):
                         kernels = distances.to_kernels(factor)
                         predict = partial(_fit_predict, kernels, self._targets[train])
@@ -195,8 +241,8 @@ class CrossValidation:
         gamma, mean = candidate.gamma_factor * scale, float(np.mean(accuracies))
         return CandidateScore(candidate, gamma, accuracies, mean, macro_f1, predicted)
 
-    def _compute_distances(self, name: str, fold: Fold) -> _FoldDistances:
-        known, unseen = (self._features[indices] for indices in fold)
+    def _compute_distances(self, name: str, fold: int, indices: Fold) -> _FoldDistances:
+        known, unseen = (self._features[fold][part] for part in indices)
         scaler = make_scaler(name)
         if scaler is not None:
             known, unseen = scaler.fit_transform(known), scaler.transform(unseen)
