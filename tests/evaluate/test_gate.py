@@ -134,7 +134,7 @@ def test_compare_to_baseline__rare_class_cannot_block_by_a_single_image() -> Non
 
 
 def test_compare_to_baseline__never_passes_what_significance_refused() -> None:
-    # Until version 2 a check was refused if the drop was above the allowed one and p < 0.05.
+    # `refused`: the drop is above the allowed one and significant if images are independent.
     rng = np.random.default_rng(0)
     targets = np.repeat([0, 1, 2], [60, 30, 10])
     refused = 0
