@@ -17,6 +17,7 @@ class Answer:
         length: Value of the header Content-Length; the length of the body if None.
         location: Value of the header Location.
         hang: Whether the connection stays open after the body.
+        headers: Further headers.
     """
 
     body: bytes = b""
@@ -24,6 +25,7 @@ class Answer:
     length: int | None = None
     location: str = ""
     hang: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class ScriptedServer:
@@ -46,6 +48,9 @@ class ScriptedServer:
                 server.requests.append(self.path)
                 server.send_answer(self)
 
+            def do_HEAD(self) -> None:
+                server.send_answer(self)
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -64,7 +69,7 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self._server.server_port}{path}"
 
     def send_answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Send the next answer; 404 for an unknown path."""
+        """Send the next answer, without its body to HEAD; 404 for an unknown path."""
         answers = self._answers.get(handler.path)
         if not answers:
             handler.send_error(404)
@@ -74,8 +79,12 @@ class ScriptedServer:
         if answer.location:
             handler.send_header("Location", answer.location)
         length = len(answer.body) if answer.length is None else answer.length
+        for header in answer.headers:
+            handler.send_header(*header)
         handler.send_header("Content-Length", str(length))
         handler.end_headers()
+        if handler.command == "HEAD":
+            return
         handler.wfile.write(answer.body)
         if answer.hang:
             handler.wfile.flush()

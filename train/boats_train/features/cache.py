@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
@@ -44,7 +45,25 @@ def network_key(network: FeatureNetwork, preprocessing: Preprocessing, backend: 
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    if not _is_library_code(network):
+        digest.update(_probe(network, preprocessing))
     return digest.hexdigest()[:32]
+
+
+def _is_library_code(network: FeatureNetwork) -> bool:
+    """Return whether the layers and their order are those of a library."""
+    packages = {type(module).__module__.partition(".")[0] for module in network.modules()}
+    return packages <= {"boats_train", "timm", "torch", "torchvision"}
+
+
+def _probe(network: FeatureNetwork, preprocessing: Preprocessing) -> bytes:
+    """Return the features of a fixed image, which also depend on the code between the layers."""
+    size = (1, preprocessing.height, preprocessing.width, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    with torch.inference_mode():
+        features = network(torch.from_numpy(pixels).to(network.mean.device))
+    content: bytes = features.cpu().numpy().tobytes()
+    return content
 
 
 class FeatureCache:

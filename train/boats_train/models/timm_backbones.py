@@ -12,6 +12,7 @@ from torch import nn
 
 from boats_runtime.cli.app import require_extra
 from boats_runtime.errors import DataError, UsageError, first_line
+from boats_train.models.pooling import replace_global_pools
 from boats_train.models.sources import (
     BUNDLED,
     TIMM,
@@ -52,12 +53,14 @@ def build(name: str, size: tuple[int, int]) -> nn.Module:
         UsageError: If timm has no such network or tag, or it does not take images of this size.
     """
     try:
-        return _create(name, size, num_classes=0)
+        network = _create(name, size, num_classes=0)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(
             f"--backbone {name}: cannot be built for images of {size[0]}x{size[1]}: "
             f"{first_line(error)}"
         ) from error
+    replace_global_pools(network)
+    return network
 
 
 def get_normalization(name: str) -> Normalization:

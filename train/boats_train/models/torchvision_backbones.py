@@ -7,11 +7,11 @@ import pickle
 import re
 import sys
 
-import torch
 import torchvision
 from torch import nn
 
 from boats_runtime.errors import UsageError
+from boats_train.models.pooling import MeanPool
 from boats_train.models.weights import NOT_STATED, DownloadError, State, WeightsOrigin
 
 _HEADS = ("fc", "classifier", "head", "heads")
@@ -28,14 +28,6 @@ _OPTIONS: dict[str, dict[str, bool]] = {
 
 _TIMM = re.compile("(?:timm/|hf[-_]hub:(?:timm/)?)(.*)")
 """Names of timm in the notation of the Hugging Face Hub."""
-
-
-class MeanPool(nn.Module):
-    """Average pooling from (N, C, h, w) to (N, C, 1, 1) that is exported as one ONNX node."""
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return the means."""
-        return maps.mean((2, 3), keepdim=True)
 
 
 def build(name: str) -> nn.Module:
