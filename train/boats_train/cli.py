@@ -1,39 +1,45 @@
 """The `boats-train` command."""
 
-from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
-import typer
 from typer import Option
 
 from boats_runtime.cli.app import (
     create_app,
     create_log,
-    print_lines,
     require_extra,
     run_app,
     set_passive_openmp,
 )
 from boats_runtime.cli.command import Command
 from boats_runtime.errors import ImageError, UsageError
+from boats_runtime.providers.wheels import import_onnxruntime
 from boats_train.models.sources import (
+    BUNDLED,
     default_weights,
     demo_backbone,
     find_source,
     require_named,
 )
 from boats_train.runs.config import AUTO, TrainConfig, parse_image_size
+from boats_train.search.options import PRECISIONS, SearchOptions, check_options
 
 if TYPE_CHECKING:
     from boats_data.dataset import Dataset
-    from boats_train.pipeline import TrainingResult, Workspace
 
 COMMAND = "boats-train"
 MODULES = ("matplotlib", "safetensors", "scipy", "sklearn", "skops", "torch", "torchvision")
 
+
+EXPORT_MODULES = ("onnx", "onnxscript", "skl2onnx")
+"""Modules that a search needs besides: it runs `boats-export`."""
+
+NetworkOption = partial(Option, rich_help_panel="Network")
+TrainingOption = partial(Option, rich_help_panel="Classifier and its training")
+SearchOption = partial(Option, rich_help_panel="Search for the network")
 
 SCHEDULES = {
     "svm": (0.0, 0, 0),
@@ -41,12 +47,14 @@ SCHEDULES = {
     "unfreeze": (3e-4, 30, 32),
     "cnn": (1e-3, 10, 128),
 }
-"""Defaults of `--lr`, `--epochs` and `--batch-size` by model, and with `--unfreeze`."""
+"""Defaults of `--lr`, `--epochs` and `--batch-size` by model, and with `--unfreeze`; 0 stands for
+those of `boats_train.finetune.planning`."""
 
 EXAMPLES = """
 boats-train --demo
 boats-train --data data --backbone mobilenet_v2
 boats-train --model finetune --unfreeze 2 --resume
+boats-train --search --budget-ms 20
 """
 
 app = create_app(COMMAND)
@@ -63,27 +71,29 @@ def train(
     ] = False,
     model: Annotated[
         Literal["svm", "finetune", "cnn"],
-        Option(help="SVM or linear head on the features of the backbone, or a small CNN."),
+        TrainingOption(help="SVM or linear head on the features of the backbone, or a small CNN."),
     ] = "svm",
     backbone: Annotated[
         str,
-        Option(
+        NetworkOption(
             help="Network of torchvision, timm:NAME, or your own package.module:factory.",
             show_default="resnet50",
         ),
     ] = "",
     weights: Annotated[
         str,
-        Option(
+        NetworkOption(
             help="imagenet, none (random), factory (as your own code makes them), or the PATH of "
             "a state dict.",
             show_default="imagenet; your own code: factory",
         ),
     ] = "",
-    from_run: Annotated[Path | None, Option("--from", help="Use the network of this run.")] = None,
+    from_run: Annotated[
+        Path | None, NetworkOption("--from", help="Use the network of this run.")
+    ] = None,
     image_size: Annotated[
         str,
-        Option(
+        NetworkOption(
             help="Network input: auto (from the sizes of the images), HEIGHTxWIDTH, or 224 for "
             "224x224.",
             show_default="auto; cnn: 30x100",
@@ -91,33 +101,76 @@ def train(
     ] = "",
     tune: Annotated[
         Literal["auto", "off"],
-        Option(help="svm: search for hyperparameters, or use those of the report."),
+        TrainingOption(help="svm: search for hyperparameters, or use those of the report."),
     ] = "auto",
     groups: Annotated[
         str,
-        Option(
+        TrainingOption(
             help="svm: regular expression for file names; images of a group share a fold.",
             show_default="a leading date",
         ),
     ] = "",
     lr: Annotated[
         float | None,
-        Option(
-            help="finetune, cnn: learning rate.", show_default="1e-2; unfreeze: 3e-4; cnn: 1e-3"
+        TrainingOption(
+            help="Learning rate of the trained layers.",
+            show_default="svm: 5e-4; finetune: 1e-2; unfreeze: 3e-4; cnn: 1e-3",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, Option(help="finetune, cnn: number of epochs.", show_default="100; cnn: 10")
+        int | None,
+        TrainingOption(
+            help="Number of epochs.", show_default="svm: 12; finetune: 100; unfreeze: 30; cnn: 10"
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, Option(help="finetune, cnn: images per step.", show_default="128")
+        int | None,
+        TrainingOption(help="Images per step.", show_default="128; unfreeze, svm: 32"),
     ] = None,
     compare: Annotated[
-        bool, Option("--compare", help="Train all models of the report and compare them.")
+        bool, TrainingOption("--compare", help="Train all models of the report and compare them.")
+    ] = False,
+    search: Annotated[
+        bool,
+        SearchOption(
+            "--search",
+            help="Compare backbones, sizes and precisions on this device; train the best.",
+        ),
+    ] = False,
+    budget_ms: Annotated[
+        float | None,
+        SearchOption(help="Largest latency of an image in milliseconds."),
+    ] = None,
+    budget_mb: Annotated[
+        float | None,
+        SearchOption(help="Largest exported file in 10^6 bytes."),
+    ] = None,
+    backbones: Annotated[
+        str,
+        SearchOption(
+            help="Backbones, NAME or NAME=WEIGHTS, between commas.",
+            show_default=f"mobilenet_v2,{BUNDLED}",
+        ),
+    ] = "",
+    sizes: Annotated[
+        str,
+        SearchOption(
+            help="Image sizes between commas, or auto: 0.25 to 1 times the area of the images."
+        ),
+    ] = AUTO,
+    precisions: Annotated[str, SearchOption(help="fp32, int8 or both.")] = ",".join(PRECISIONS),
+    dry_run: Annotated[
+        bool,
+        SearchOption("--dry-run", help="Report, and train nothing."),
     ] = False,
     unfreeze: Annotated[
-        str, Option(help="finetune: number of last blocks of the backbone to train, or all.")
-    ] = "0",
+        str,
+        TrainingOption(
+            help="Number of last blocks of the backbone to train, or all; svm: auto trains them "
+            "if held-out groups gain.",
+            show_default="svm: auto; finetune: 0",
+        ),
+    ] = "",
     seed: Annotated[int, Option(help="Random seed.")] = 0,
     resume: Annotated[bool, Option("--resume", help="Resume an interrupted training.")] = False,
     cache: Annotated[
@@ -140,9 +193,20 @@ def train(
         image_size = f"{source.height}x{source.width}"
     if model == "cnn" and (backbone or weights):
         raise UsageError("--model cnn has no backbone: omit --backbone and --weights")
-    if compare and (model != "svm" or tune == "off"):
-        raise UsageError("--compare trains all models: omit --model and --tune")
-    if demo and not (from_run or backbone or weights) and model != "cnn":
+    if compare and (model != "svm" or tune == "off" or unfreeze not in ("", "0")):
+        raise UsageError("--compare trains all models: omit --model, --tune and --unfreeze")
+    unfreeze = unfreeze or (AUTO if model == "svm" and not compare else "0")
+    options = SearchOptions(backbones, sizes, precisions, budget_ms, budget_mb, dry_run)
+    others = {
+        "--model": model != "svm", "--tune": tune == "off", "--from": from_run,
+        "--compare": compare, "--backbone": backbone, "--weights": weights,
+        "--image-size": image_size,
+    }  # fmt: skip
+    check_options(options, [name for name, given in others.items() if given], search=search)
+    if search:
+        require_extra(COMMAND, "export", EXPORT_MODULES)
+        import_onnxruntime()
+    if demo and not (search or from_run or backbone or weights) and model != "cnn":
         backbone = demo_backbone()
     schedule = SCHEDULES["unfreeze" if model == "finetune" and unfreeze != "0" else model]
     image_size = image_size or ("30x100" if model == "cnn" else AUTO)
@@ -166,11 +230,19 @@ def train(
         from_run=str(from_run or ""),
     )
     dataset = load_dataset(data, demo, seed)
-    config = resolve_image_size(config, dataset)
+    if not search:
+        config = resolve_image_size(config, dataset)
+    from boats_train.commands import TrainingSession
+
+    session = TrainingSession(dataset, cache, out, log)
     if compare:
-        run_comparison(config, dataset, cache, out)
+        session.compare(config)
         return
-    result = run_training(config, dataset, demo, cache, out, resume)
+    if search:
+        config = session.search(config, options)
+        if dry_run:
+            return
+    result = session.train(config, demo=demo, resume=resume)
     if result and result.skipped:
         raise ImageError(f"{len(result.skipped)} images could not be read and were skipped")
 
@@ -203,97 +275,6 @@ def resolve_image_size(config: TrainConfig, dataset: "Dataset") -> TrainConfig:
     size = choose_size(sampled.median)
     log(describe_choice(size, sampled))
     return replace(config, height=size[0], width=size[1])
-
-
-def run_training(
-    config: TrainConfig, dataset: "Dataset", demo: bool, cache: str, out: Path, resume: bool
-) -> "TrainingResult | None":
-    """Train, print the metrics and write the run.
-
-    Return None in processes of `torchrun` other than rank 0.
-    """
-    from boats_train.finetune.distributed import join_distributed
-    from boats_train.models.weights import DownloadError
-    from boats_train.pipeline import TrainingPipeline
-    from boats_train.plots import write_plots
-    from boats_train.result_tables import format_result
-    from boats_train.runs.checkpoints import remove_crashed, reserve_checkpoints
-    from boats_train.runs.run import check_output, write_run
-
-    check_output(out)
-    if resume and config.model == "svm":
-        log("--resume: an SVM has no epochs to resume; features are read from the cache")
-    with join_distributed() as distributed, ExitStack() as reserved:
-        if distributed.world_size > 1 and (demo or config.unfreeze == "0"):
-            raise UsageError(
-                "torchrun requires --model finetune and --unfreeze, and does not support --demo"
-            )
-        workspace = replace(
-            make_workspace(config, dataset, cache, out, resume=resume), distributed=distributed
-        )
-        if distributed.is_main:
-            remove_crashed(out)
-            if config.model != "svm":
-                reserved.enter_context(reserve_checkpoints(workspace.folder))
-        else:
-            TrainingPipeline(config, dataset, workspace).join()
-            distributed.barrier()  # NCCL requires that the processes leave together
-            return None
-        try:
-            result = TrainingPipeline(config, dataset, workspace).run()
-        except DownloadError as error:
-            if not demo:
-                raise
-            log(str(error))
-            log("NO IMAGENET WEIGHTS: the demo uses random weights and will be less accurate")
-            config = replace(config, weights="none")
-            result = TrainingPipeline(config, dataset, workspace).run()
-        distributed.barrier()
-        typer.echo(f"{format_result(result)}\n")
-        name = f"{format_time()}-{config.model}-{config.backbone.replace(':', '-')}"
-        folder = write_run(result.run, out, name, lambda folder: write_plots(result, folder))
-    print_lines(f"run: {folder}")
-    return result
-
-
-def run_comparison(config: TrainConfig, dataset: "Dataset", cache: str, out: Path) -> None:
-    """Train all models of the report, and print and write the comparison."""
-    from boats_train import report_comparison
-    from boats_train.finetune.distributed import join_distributed
-    from boats_train.runs.checkpoints import remove_crashed, reserve_checkpoints
-    from boats_train.runs.run import check_output
-
-    check_output(out)
-    remove_crashed(out)
-    folder = out / f"{format_time()}-compare-{config.backbone.replace(':', '-')}"
-    with join_distributed() as distributed:
-        if distributed.world_size > 1:
-            raise UsageError("torchrun does not support --compare")
-        workspace = make_workspace(config, dataset, cache, out, resume=False)
-        workspace = replace(workspace, distributed=distributed)
-        with reserve_checkpoints(workspace.folder):
-            outcomes = report_comparison.train_report_models(config, dataset, workspace)
-    report_comparison.write_comparison(outcomes, folder)
-    typer.echo(report_comparison.format_comparison(outcomes))
-    print_lines(f"comparison: {folder}")
-
-
-def make_workspace(
-    config: TrainConfig, dataset: "Dataset", cache: str, out: Path, *, resume: bool
-) -> "Workspace":
-    """Return the workspace with the folders of the cache and of the checkpoints."""
-    from boats_train.features.cache import default_folder
-    from boats_train.pipeline import Workspace, training_digest
-    from boats_train.runs.checkpoints import PREFIX
-
-    cache_folder = None if cache == "none" else Path(cache) if cache else default_folder()
-    folder = out / f"{PREFIX}{training_digest(config, dataset)}"
-    return Workspace(cache_folder, folder, resume, log)
-
-
-def format_time() -> str:
-    """Return the current time for the name of a run."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def main() -> NoReturn:

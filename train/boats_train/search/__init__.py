@@ -1,0 +1,1 @@
+"""Search for the backbone, image size and precision that suit a device."""
