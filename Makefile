@@ -42,7 +42,7 @@ hooks: $(READY)
 bench: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	models=$$(mktemp -d) && trap 'rm -rf "$$models"' EXIT && export SYNTHETIC_MODELS="$$models" && \
-	for script in peers profile_int8 providers precisions cold_start folder svm_graph training; do \
+	for script in peers large_images profile_int8 providers precisions cold_start folder svm_graph training; do \
 		$(BIN)/python benchmarks/$$script.py || [ $$? -eq 5 ] || exit 1; \
 	done
 	$(BIN)/python benchmarks/write_readme.py

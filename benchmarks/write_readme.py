@@ -17,15 +17,15 @@ from boats_runtime.files import write_atomic
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (
-    "peers", "profile_int8", "providers", "precisions", "cold_start", "folder", "svm_graph",
-    "training",
+    "peers", "large_images", "profile_int8", "providers", "precisions", "cold_start", "folder",
+    "svm_graph", "training",
 )  # fmt: skip
 PLOT = "peers.png"
 README_BLOCK = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
 EXIT_CODE = re.compile(r"\s*Exits\s+with\s+5\s+if\s+a\s+target\s+is\s+missed\.")
 LIBRARIES = (
     "boats", "onnxruntime", "onnxruntime-gpu", "torch", "openvino", "scikit-learn", "skl2onnx",
-    "ultralytics", "numpy", "pillow",
+    "torchvision", "ultralytics", "opencv-python", "numpy", "pillow",
 )  # fmt: skip
 
 HEADER = """# Benchmarks

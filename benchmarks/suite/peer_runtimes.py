@@ -25,6 +25,7 @@ from boats_benchmark.timing import Task, TimingSettings, time_interleaved
 from boats_export.opset import IR_VERSION, OPSET
 from boats_runtime.classifier import FEATURES, INPUT, Classifier
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
@@ -72,7 +73,9 @@ def add_stock_svm(network: onnx.ModelProto) -> onnx.ModelProto:
     return merged
 
 
-def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
+def to_ultralytics(
+    network: onnx.ModelProto, preprocessing: Preprocessing = PREPROCESSING, batch: int = 1
+) -> onnx.ModelProto:
     """Return the network with the interface of Ultralytics: input in [0, 1], probabilities.
 
     The classifier is one linear layer, which is faster than an SVM.
@@ -86,7 +89,7 @@ def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
         constants[name].CopyFrom(numpy_helper.from_array(scaled, name))
     weights = np.zeros((count_features(network), CLASSES), np.float32)
     layer = numpy_helper.from_array(weights, "weights")
-    shape = (1, 3, PREPROCESSING.height, PREPROCESSING.width)
+    shape = (batch, 3, preprocessing.height, preprocessing.width)
     classifier = helper.make_graph(
         [
             *graph.node[2:],
@@ -95,7 +98,7 @@ def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
         ],
         "ultralytics",
         [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, CLASSES))],
+        [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (batch, CLASSES))],
         [*graph.initializer, layer],
     )
     opset = helper.make_opsetid("", OPSET)
@@ -103,7 +106,7 @@ def to_ultralytics(network: onnx.ModelProto) -> onnx.ModelProto:
     metadata = {
         "task": "classify",
         "stride": "1",
-        "batch": "1",
+        "batch": str(batch),
         "imgsz": str(list(shape[2:])),
         "names": str({index: f"class {index:02}" for index in range(CLASSES)}),
     }
@@ -222,15 +225,24 @@ def open_ultralytics(folder: Path) -> dict[str, Task]:
     Raises:
         ImportError: If Ultralytics is not installed.
     """
-    # By default it looks for updates, installs packages and uses one thread.
-    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
-    os.environ |= {"YOLO_CONFIG_DIR": str(folder), "OMP_NUM_THREADS": str(granted_cpus())}
-    from ultralytics import YOLO  # noqa: PLC0415
-
-    model = YOLO(folder / "ultralytics.onnx", task="classify")
+    model = load_ultralytics(folder / "ultralytics.onnx")
     task = partial(model.predict, folder / "image.jpg", device="cpu", verbose=False)
     task()  # sets the number of threads of PyTorch
     return {ULTRALYTICS: task}
+
+
+def load_ultralytics(path: Path) -> Any:
+    """Open a file with Ultralytics, with all threads.
+
+    Raises:
+        ImportError: If Ultralytics is not installed.
+    """
+    # By default it looks for updates, installs packages and uses one thread.
+    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
+    os.environ |= {"YOLO_CONFIG_DIR": str(path.parent), "OMP_NUM_THREADS": str(granted_cpus())}
+    from ultralytics import YOLO  # noqa: PLC0415
+
+    return YOLO(path, task="classify")
 
 
 def main() -> None:

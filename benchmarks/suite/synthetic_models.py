@@ -32,24 +32,27 @@ PREPROCESSING = Preprocessing(240, 800)
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
-def load_networks(backbone: str) -> dict[str, onnx.ModelProto]:
+def load_networks(
+    backbone: str, preprocessing: Preprocessing = PREPROCESSING
+) -> dict[str, onnx.ModelProto]:
     """Return a network from `image` to `features` in each of the `PRECISIONS`."""
     cache = os.environ.get("SYNTHETIC_MODELS")
     if cache is None:
-        return _export_networks(backbone)
-    paths = {precision: Path(cache, f"{backbone}-{precision}.onnx") for precision in PRECISIONS}
+        return _export_networks(backbone, preprocessing)
+    name = f"{backbone}-{preprocessing.height}x{preprocessing.width}"
+    paths = {precision: Path(cache, f"{name}-{precision}.onnx") for precision in PRECISIONS}
     if not all(path.is_file() for path in paths.values()):
-        for precision, network in _export_networks(backbone).items():
+        for precision, network in _export_networks(backbone, preprocessing).items():
             onnx.save(network, paths[precision])
     return {precision: onnx.load(path) for precision, path in paths.items()}
 
 
-def _export_networks(backbone: str) -> dict[str, onnx.ModelProto]:
-    network = export_network(FeatureNetwork(build_backbone(backbone), PREPROCESSING), PREPROCESSING)
+def _export_networks(backbone: str, preprocessing: Preprocessing) -> dict[str, onnx.ModelProto]:
+    network = export_network(FeatureNetwork(build_backbone(backbone), preprocessing), preprocessing)
     return {
         "fp32": network,
         "fp16": convert_to_fp16(copy_model(network)),
-        "int8": quantize(apply_space_to_depth(network)),
+        "int8": quantize(apply_space_to_depth(network), preprocessing),
     }
 
 
@@ -78,22 +81,26 @@ def add_svm(network: onnx.ModelProto) -> onnx.ModelProto:
     return assemble(network, export_classifier(calibrated, width, fp16=True), Layout())
 
 
-def write_model(network: onnx.ModelProto, path: Path) -> Path:
+def write_model(
+    network: onnx.ModelProto, path: Path, preprocessing: Preprocessing = PREPROCESSING
+) -> Path:
     """Write a network with the synthetic SVM as an exported file and return its path."""
     model = add_svm(network)
-    metadata = ModelMetadata(tuple(f"class {n:02}" for n in range(CLASSES)), PREPROCESSING)
+    metadata = ModelMetadata(tuple(f"class {n:02}" for n in range(CLASSES)), preprocessing)
     onnx.helper.set_model_props(model, metadata.to_properties())
     path.write_bytes(write_digest(model.SerializeToString()))
     return path
 
 
-def quantize(network: onnx.ModelProto) -> onnx.ModelProto:
+def quantize(
+    network: onnx.ModelProto, preprocessing: Preprocessing = PREPROCESSING
+) -> onnx.ModelProto:
     """Quantize a network with ranges from synthetic images."""
     target = resolve_target("auto")
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "images")
         write_demo_data(data, counts={"ferry": (8, 1, 1), "water": (8, 1, 1)})
-        images = VerificationImages(scan_dataset(data).splits["train"], PREPROCESSING)
+        images = VerificationImages(scan_dataset(data).splits["train"], preprocessing)
         quantizer = Quantizer(network, images, target, 0, Path(scratch))
         return quantizer.quantize(Setting("minmax", target)).model
 
