@@ -185,6 +185,14 @@ def test_run__records_cross_validation_and_threshold(
     assert lines[5:9] == format_cross_validation(metrics)
 
 
+@pytest.mark.parametrize(("pattern", "unit"), [(r"(\d)\.jpg", "groups"), ("", "images")])
+def test_run__intervals_over_groups(
+    config: TrainConfig, dataset: Dataset, workspace: Workspace, pattern: str, unit: str
+) -> None:
+    result = TrainingPipeline(replace(config, groups=pattern), dataset, workspace).run()
+    assert {split.intervals.unit for split in result.metrics.values()} == {unit}
+
+
 def test_train_report_models__tables_of_the_report(
     config: TrainConfig, dataset: Dataset, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -119,6 +119,19 @@ def test_fit_svm__no_threshold_if_no_image_was_held_out() -> None:
     assert fit(make_targets((1, 1, 1))).to_json()["operating_point"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "unit", "groups"),
+    [("2013030{}_{}.jpg", "groups", 3), ("{}_{}.jpg", "images", None)],
+)
+def test_cross_validate__intervals_over_days(name: str, unit: str, groups: int | None) -> None:
+    targets = make_targets((10, 8))
+    paths = [Path(name.format(number % 3, number)) for number in range(18)]
+    recorded = cross_validate(
+        make_features(targets), targets, paths, DEFAULT_CANDIDATE, splits=("train", "valid")
+    )
+    assert (recorded["interval_unit"], recorded["interval_groups"]) == (unit, groups)
+
+
 def test_cross_validate__names_its_splits() -> None:
     targets = make_targets((10, 8))
     paths = [Path(f"{number}.jpg") for number in range(18)]
