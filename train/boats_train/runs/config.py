@@ -30,8 +30,10 @@ class TrainConfig:
     Attributes:
         data: Folder of the dataset.
         model: Classifier: `svm` or `finetune` on the features of the backbone, or `cnn`.
-        backbone: Name of a torchvision classification network; `small_cnn` for `cnn`.
-        weights: `imagenet`, `none` (random), or the path of a state dict.
+        backbone: Name of a network of torchvision, `timm:NAME`, or `package.module:factory`;
+            `small_cnn` for `cnn`.
+        weights: `imagenet`, `none` (random), `factory` (as the user's own code makes them), or
+            the path of a state dict.
         height, width: Size of the network input in pixels, 24 to 8192.
         image_size: `auto` or the size as it was given; empty in older runs.
         seed: Random seed, 0 to 4294967295.
