@@ -180,6 +180,13 @@ def train(
 ) -> None:
     """Train an image classifier."""
     require_extra(COMMAND, "train", MODULES)
+    options = SearchOptions(backbones, sizes, precisions, budget_ms, budget_mb, dry_run)
+    others = {
+        "--model": model != "svm", "--tune": tune == "off", "--from": from_run,
+        "--compare": compare, "--backbone": backbone, "--weights": weights,
+        "--image-size": image_size,
+    }  # fmt: skip
+    check_options(options, [name for name, given in others.items() if given], search=search)
     if from_run:
         from boats_train.runs.run import find_run, read_config
 
@@ -195,14 +202,8 @@ def train(
         raise UsageError("--model cnn has no backbone: omit --backbone and --weights")
     if compare and (model != "svm" or tune == "off" or unfreeze not in ("", "0")):
         raise UsageError("--compare trains all models: omit --model, --tune and --unfreeze")
-    unfreeze = unfreeze or (AUTO if model == "svm" and not compare else "0")
-    options = SearchOptions(backbones, sizes, precisions, budget_ms, budget_mb, dry_run)
-    others = {
-        "--model": model != "svm", "--tune": tune == "off", "--from": from_run,
-        "--compare": compare, "--backbone": backbone, "--weights": weights,
-        "--image-size": image_size,
-    }  # fmt: skip
-    check_options(options, [name for name, given in others.items() if given], search=search)
+    # The demo has too few images to fine-tune on.
+    unfreeze = unfreeze or (AUTO if model == "svm" and not (compare or demo) else "0")
     if search:
         require_extra(COMMAND, "export", EXPORT_MODULES)
         import_onnxruntime()

@@ -31,7 +31,7 @@ GRID = tuple(
 )
 """Hyperparameters tried on the subset; the training of the chosen candidate tries more."""
 
-FINALISTS = 3
+FINALISTS = 2
 """Hyperparameters of the subset that are tried on all images."""
 
 

@@ -76,7 +76,7 @@ class CandidateResult:
         height, width = architecture.size
         return {
             "backbone": architecture.backbone,
-            "weights": architecture.weights,
+            "weights": Path(architecture.weights).name,
             "height": height,
             "width": width,
             "precision": self.precision,
