@@ -29,6 +29,8 @@ from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.backbone import build_backbone
 from boats_train.models.feature_network import FeatureNetwork
+from boats_train.models.sources import BackboneUnavailableError
+from suite.searched_model import SearchedModel, read_searched_model
 from suite.synthetic_models import (
     PREPROCESSING,
     copy_model,
@@ -42,6 +44,8 @@ from suite.synthetic_svm import CLASSES, convert_by_skl2onnx, fit_calibrated_svm
 
 EAGER = "PyTorch eager fp32"
 INT8, FP32 = "boats int8", "boats fp32"
+SEARCHED = "boats, same accuracy, searched model"
+SEARCHED_FILE = f"{SEARCHED}, from a file"
 OPENVINO_INT8 = "OpenVINO int8"
 FP32_FILE, ULTRALYTICS = "boats fp32, from a file", "Ultralytics fp32, from a file"
 
@@ -55,7 +59,17 @@ def write_files(backbone: str, folder: Path) -> None:
     onnx.save(network, folder / "network.onnx")
     onnx.save(add_stock_svm(network), folder / "stock.onnx")
     onnx.save(to_ultralytics(network), folder / "ultralytics.onnx")
+    write_searched(read_searched_model(), folder / "searched.onnx")
     draw_images(folder / "images", 1)[0].rename(folder / "image.jpg")
+
+
+def write_searched(model: SearchedModel, path: Path) -> None:
+    """Write the model that a search recommends, unless the code of its backbone is missing."""
+    try:
+        networks = load_networks(model.backbone, model.preprocessing)
+    except BackboneUnavailableError:
+        return
+    write_model(networks[model.precision], path, model.preprocessing)
 
 
 def add_stock_svm(network: onnx.ModelProto) -> onnx.ModelProto:
@@ -128,6 +142,10 @@ def open_backends(folder: Path, backbone: str) -> tuple[dict[str, Task], list[st
     tasks |= open_stock(folder, pixels)
     tasks |= open_torch(backbone, pixels)
     missing: list[str] = []
+    if (folder / "searched.onnx").is_file():
+        tasks |= open_searched(folder)
+    else:
+        missing.append(f"the backbone of {SEARCHED} is not installed")
     for name, open_peer in (
         ("OpenVINO", partial(open_openvino, folder, pixels)),
         ("Ultralytics", partial(open_ultralytics, folder)),
@@ -138,6 +156,16 @@ def open_backends(folder: Path, backbone: str) -> tuple[dict[str, Task], list[st
             missing.append(f"{name} is not installed, see requirements/bench.txt")
     torch.set_num_threads(granted_cpus())  # Ultralytics changes it
     return tasks, missing
+
+
+def open_searched(folder: Path) -> dict[str, Task]:
+    """Open the model that a search recommends."""
+    classifier = Classifier(folder / "searched.onnx", "cpu", spin=True)
+    image = folder / "image.jpg"
+    return {
+        SEARCHED: partial(classifier.run, classifier.prepare(image)[np.newaxis]),
+        SEARCHED_FILE: partial(classifier.predict, image),
+    }
 
 
 def open_stock(folder: Path, pixels: NDArray[np.uint8]) -> dict[str, Task]:
