@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import MIN_STARTS, Estimate, estimate_ratio, summarize
 from boats_data.image_sizes import choose_size
+from boats_runtime.preprocessing import Preprocessing
 from suite.harness import ScriptResult, run_script
 from suite.large_image_runtimes import (
     INT8,
@@ -49,6 +51,7 @@ def measure(
     outputs = []
     with tempfile.TemporaryDirectory() as folder:
         write_files(backbone, parse_size(size), Path(folder))
+        difference = compare_versions(parse_size(size), Path(folder, "images"))
         for seed in range(starts):
             outputs.append(time_backends(folder, backbone, size, rounds, seed))
             print(f"start {seed + 1} of {starts}", file=sys.stderr)
@@ -66,8 +69,22 @@ def measure(
         for name, times in values.items()
     }
     missed = find_missed_targets(rows)
-    content = {"backbone": backbone, "size": size, "backends": rows, "missing": missing}
-    return ScriptResult(to_markdown(rows, f"{backbone} at {size}", missing), content, missed)
+    content = {
+        "backbone": backbone, "size": size, "backends": rows, "missing": missing,
+        "mean_difference": difference,
+    }  # fmt: skip
+    table = to_markdown(rows, f"{backbone} at {size}", missing)
+    table += f"\n\nmean difference between the pixels of version 1 and 2: {difference:.2f} of 255"
+    return ScriptResult(table, content, missed)
+
+
+def compare_versions(preprocessing: Preprocessing, images: Path) -> float:
+    """Return the mean difference between the pixels of both versions of the preprocessing."""
+    differences = []
+    for path in images.iterdir():
+        new, old = (replace(preprocessing, version=version).read(path) for version in (2, 1))
+        differences.append(np.abs(new.astype(np.int16) - old).mean())
+    return float(np.mean(differences))
 
 
 def time_backends(folder: str, backbone: str, size: str, rounds: int, seed: int) -> dict[str, Any]:
