@@ -108,7 +108,8 @@ def evaluate(
         _check_report_path(report, [*paths, *([gate] if gate else [])])
     references = [parse_reference(text) for text in reference or []]
     from boats_evaluate import evaluation, results, terminal
-    from boats_evaluate.gate import MAX_DROP, SIGNIFICANCE, compare_to_baseline, require_passed
+    from boats_evaluate.gate import compare_to_baseline, require_passed
+    from boats_evaluate.gate_checks import MAX_DROP, SIGNIFICANCE
 
     baseline = results.read_baseline(gate) if gate else None
     files = _open_files(paths, provider)
