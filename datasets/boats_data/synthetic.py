@@ -19,8 +19,8 @@ DEMO_COUNTS: Counts = {
     "ferry": (34, 6, 8),
     "motorboat": (26, 5, 7),
     "sailboat": (18, 4, 6),
-    "gondola": (10, 3, 5),
-    "rowboat": (8, 2, 4),
+    "gondola": (18, 4, 6),
+    "rowboat": (20, 4, 6),
 }
 """Number of images of each class in `train`, `valid` and `test`."""
 

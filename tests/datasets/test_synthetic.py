@@ -74,7 +74,7 @@ def test_write_demo_data__default_counts_and_days(
     write_demo_data(tmp_path / "demo")
     splits = scan_dataset(tmp_path / "demo").splits
     assert {name: len(images.paths) for name, images in splits.items()} == {
-        "train": 126, "valid": 26, "test": 38,
+        "train": 146, "valid": 29, "test": 41,
     }  # fmt: skip
     days = [set(find_groups(images.paths, None) or ()) for images in splits.values()]
     assert [len(split_days) for split_days in days] == [4, 4, 4]

@@ -11,10 +11,10 @@ def test_train__demo_with_real_weights_is_accurate(train: Callable[..., object])
     if demo_backbone() != BUNDLED:
         pytest.skip("the extra demo is not installed")
     # Smaller than by default, for the time of the test.
-    options = ("--image-size", "128x416", "--unfreeze", "0", "--cache", "none")
+    options = ("--image-size", "128x416", "--cache", "none")
     assert train("--demo", *options) == 0
     config, metrics = read_config(Path("runs")), read_metrics(Path("runs"))
-    assert (config.backbone, config.weights) == (BUNDLED, "imagenet")
+    assert (config.backbone, config.weights, config.unfreeze) == (BUNDLED, "imagenet", "0")
     assert metrics["weights"]["license"] == "Apache-2.0"
     assert metrics["splits"]["test"]["accuracy"] > 0.9
 

@@ -168,7 +168,7 @@ def train(
         TrainingOption(
             help="Number of last blocks of the backbone to train, or all; svm: auto trains them "
             "if held-out groups gain.",
-            show_default="svm: auto; finetune: 0",
+            show_default="svm: auto; finetune, --demo: 0",
         ),
     ] = "",
     seed: Annotated[int, Option(help="Random seed.")] = 0,
