@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFilter
 IMAGES = 8
 WIDTH, HEIGHT = 4000, 3000
 
-GRAIN = 3.0
+GRAIN = 2.0
 """Standard deviation of the noise of the sensor, of pixel values from 0 to 255."""
 
 
