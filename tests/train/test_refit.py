@@ -103,3 +103,16 @@ def test_refit_run__linear_head_starts_from_its_weights(linear_run: Run) -> None
     refitted = refit_run(run, SHIFTED, targets, PATHS).estimator
     assert 0 < np.abs(refitted.coef_ - classifier.coef_).max() < 1e-4
     np.testing.assert_allclose(refitted.intercept_, classifier.intercept_, atol=1e-4)
+
+
+def test_refit_run__fine_tuned_svm_keeps_its_calibration_and_threshold(svm_run: Run) -> None:
+    metrics = {**svm_run.metrics, "fine_tuning": {"blocks": "3"}}
+    run = replace(svm_run, metrics=metrics)
+    refitted = refit_run(run, SHIFTED, TARGETS, PATHS)
+    before, after = run.estimator, refitted.estimator
+    assert refitted.metrics == run.metrics
+    assert after.slope_ == before.slope_
+    np.testing.assert_array_equal(after.offsets_, before.offsets_)
+    candidate = Candidate.from_json(run.metrics["cross_validation"]["chosen"])
+    assert after.pipeline[-1].gamma == compute_gamma(SHIFTED, candidate)
+    assert before.pipeline[-1].gamma != after.pipeline[-1].gamma

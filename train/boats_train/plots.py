@@ -96,6 +96,9 @@ def draw_curves(history: list[EpochMetrics]) -> Figure:
         for split, color in (("train", BLUE), ("valid", ORANGE)):
             values = [metrics.get(f"{split}_{kind}", np.nan) for metrics in history]
             axes.plot(epochs, values, color=color, label=split)
+        held_out = [metrics.get(f"held_out_{kind}", np.nan) for metrics in history]
+        if not np.isnan(held_out).all():
+            axes.plot(epochs, held_out, color=GRAY, marker="o", label="held out, cross-fitting")
         axes.set(xlabel="epoch", title=kind)
         axes.legend()
     return figure

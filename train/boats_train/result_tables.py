@@ -34,10 +34,21 @@ def format_cross_validation(metrics: Mapping[str, Any]) -> list[str]:
         f"{_name_images(scores)}: mean accuracy {scores['mean_accuracy']:.3f}",
         f"  all {scores['photos']} images, each while held out: "
         f"accuracy {accuracy}, macro-F1 {macro_f1}",
+        *_format_fine_tuning(metrics.get("fine_tuning", {})),
         f"  hyperparameters, selected on {_name_images(search)}: scaler {candidate['scaling']}, "
         f"C {candidate['cost']:g}, gamma {candidate['gamma_factor']:g} x scale, "
         f"class weights {candidate['class_weight']}",
         f"  {_format_threshold(metrics['operating_point'])}",
+    ]
+
+
+def _format_fine_tuning(recorded: Mapping[str, Any]) -> list[str]:
+    if recorded.get("blocks", "0") == "0":
+        return [f"  frozen backbone: {recorded['reason']}"] if recorded else []
+    epochs = recorded["cross_fitting"]["epochs"]
+    return [
+        f"  from networks trained without the held-out images, for {epochs} epochs instead of "
+        f"{recorded['epochs']}; {recorded['reason']} over frozen features"
     ]
 
 

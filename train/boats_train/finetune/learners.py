@@ -159,7 +159,7 @@ class ImageSource:
     def _compute_features(self, network: FeatureNetwork) -> NDArray[np.float32]:
         backend = float32_backend(network)
         decoded = decode_images(self._preprocessing, self.images.paths)
-        rows = [backend.run(pixels[np.newaxis])[0] for _, pixels in decoded]
+        rows = [backend.run(pixels[np.newaxis].copy())[0] for _, pixels in decoded]
         if len(rows) != len(self.images.paths):
             raise DataError("an image was readable when the training started, but is not now")
         return np.stack(rows)

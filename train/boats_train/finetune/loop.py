@@ -60,7 +60,7 @@ class TrainingLoop:
             if checkpoint.resume:
                 parent = checkpoint.folder.parent
                 log(f"--resume: {parent} has no checkpoint of this training: starting with epoch 1")
-            _make_empty(checkpoint.folder)
+            make_empty(checkpoint.folder)
 
     def run(
         self,
@@ -113,7 +113,7 @@ class TrainingLoop:
             ) from error
 
 
-def _make_empty(folder: Path) -> None:
+def make_empty(folder: Path) -> None:
     """Create a folder, or remove its content: the folder itself may be locked."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():

@@ -28,7 +28,7 @@ from boats_train.finetune.learners import (
     ImageSource,
     LearnerSource,
 )
-from boats_train.finetune.loop import Checkpoint, EpochMetrics
+from boats_train.finetune.loop import Checkpoint, EpochMetrics, make_empty
 from boats_train.finetune.network_split import SplitError, choose_blocks
 from boats_train.finetune.planning import (
     MAX_MINUTES,
@@ -107,6 +107,7 @@ class BackboneFineTuning:
             RunError: If a loss is not finite, or a checkpoint cannot be used.
             OutputError: If the activations or a checkpoint cannot be written.
         """
+        self._prepare_folder()
         if self._is_auto:
             obstacle = find_obstacle(self._config, self._all.train_count)
             if obstacle:
@@ -150,6 +151,14 @@ class BackboneFineTuning:
         }
         return FineTunedBackbone(fitted, images, history, details)
 
+    def _prepare_folder(self) -> None:
+        """Empty the folder, unless the training is resumed from its files."""
+        folder = self._checkpoint.folder
+        if not self._checkpoint.resume:
+            make_empty(folder)
+        elif not (folder.is_dir() and any(folder.iterdir())):
+            self._log(f"--resume: {folder.parent} has nothing of this training: starting")
+
     def _keep_frozen(self, reason: str, fitted: CrossFit | None = None) -> FineTunedBackbone:
         self._log(f"frozen backbone: {reason}; --unfreeze N trains its last N blocks anyway")
         details = {"blocks": "0", "reason": reason} | (self._describe(fitted) if fitted else {})
@@ -177,9 +186,10 @@ class BackboneFineTuning:
             SplitError: If `auto` cannot store activations, or it would take too long.
         """
         config = self._config
-        init_batchnorm_statistics(
-            network, self._all.take(self._all.train), self._preprocessing, config.seed
-        )
+        if not self._is_auto:  # which does not train random weights
+            init_batchnorm_statistics(
+                network, self._all.take(self._all.train), self._preprocessing, config.seed
+            )
         if config.unfreeze == "all" or self._distributed.device.type == "cuda":
             return self._make_image_source(network)
         folder = self._checkpoint.folder / "activations"
