@@ -137,3 +137,12 @@ def test_search__incompatible_options(
 def test_search__options_without_a_search(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--budget-ms", "3") == 2
     assert "are for --search" in capsys.readouterr().err
+
+
+def test_train__help_has_groups_of_options(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = ["Network:", "Search for the network:", "Classifier and its training:", "Options:"]
+    assert [title for title in titles if title in lines] == titles

@@ -1,7 +1,7 @@
 """Evaluation of all candidates, the cheapest first."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from boats_train.search.exported import (
     link_validation,
     measure_latencies,
 )
-from boats_train.search.frontier import Accuracy, Budget, is_clearly_worse
+from boats_train.search.frontier import Budget, is_clearly_worse
 from boats_train.search.results import CandidateResult, ResultStore
 from boats_train.search.steps import CandidateSteps, StepContext
 
@@ -160,27 +160,24 @@ class Search:
             return
         steps = CandidateSteps(context, architecture)
         result = steps.screen(result)
-        reason = self._find_better(result, lambda other: other.screening, result.screening)
+        reason = self._find_better(result)
         if reason:
-            self._add_stopped(result, f"on {len(self._evaluator.subset)} images {reason}")
+            self._add_stopped(result, reason)
             return
         result = steps.cross_validate(result)
-        reason = self._find_better(result, lambda other: other.cross_validation, result.accuracy)
-        if "fp32" in self._space.precisions:
-            if reason or over["fp32"]:
-                self._add_stopped(result, reason or over["fp32"])
-            else:
-                result = steps.export(result)
-                self._results.append(result)
+        reason = self._find_dominating(result)
+        if reason:
+            self._add_stopped(result, reason)
+            return
+        if "fp32" not in self._space.precisions:
+            self._results.append(replace(result, stopped="only for int8"))
+        elif over["fp32"]:
+            self._add_stopped(result, over["fp32"])
         else:
-            self._results.append(replace(result, stopped="precision not requested"))
-        if reason or "int8" not in self._space.precisions or over["int8"]:
+            self._results.append(steps.export(result))
+        if "int8" not in self._space.precisions or over["int8"]:
             return
         int8 = self._store.load(architecture, "int8")
-        dominating = self._find_dominating(result)
-        if dominating:
-            self._add_stopped(int8, f"in fp32 {dominating}")
-            return
         try:
             int8 = steps.export(replace(int8, hyperparameters=result.hyperparameters))
             self._results.append(steps.cross_validate_exported(int8))
@@ -224,31 +221,27 @@ class Search:
             factor *= INT8_SHARE if precision == "int8" else 1 / INT8_SHARE
         return nearest.latency.scale(factor) if nearest.latency else None
 
-    def _find_better(
-        self,
-        result: CandidateResult,
-        get: Callable[[CandidateResult], Accuracy | None],
-        accuracy: Accuracy | None,
-    ) -> str:
-        """Return why a cheaper candidate is better beyond doubt, or an empty text."""
+    def _find_better(self, result: CandidateResult) -> str:
+        """Return why a cheaper candidate is clearly better on the subset, or an empty text."""
+        own = result.screening
         for other in self._list_cheaper(result.architecture):
-            known = get(other)
-            if known and accuracy and is_clearly_worse(accuracy, known):
+            if other.screening and own and is_clearly_worse(own, other.screening):
                 return (
-                    f"less accurate ({accuracy.mean:.3f}) than the faster {other.name} "
-                    f"({known.mean:.3f})"
+                    f"on {own.images} images less accurate ({own.mean:.3f}) than the faster "
+                    f"{other.architecture.name} ({other.screening.mean:.3f})"
                 )
         return ""
 
     def _find_dominating(self, result: CandidateResult) -> str:
         """Return that a cheaper candidate is at least as accurate, or an empty text."""
+        own = result.accuracy
         for other in self._list_cheaper(result.architecture):
-            if (
-                other.cross_validation
-                and other.accuracy.mean >= result.accuracy.mean
-                and other.accuracy.macro_f1 >= result.accuracy.macro_f1
-            ):
-                return f"not better than the faster {other.architecture.name}"
+            known = other.cross_validation
+            if known and known.mean >= own.mean and known.macro_f1 >= own.macro_f1:
+                return (
+                    f"accuracy {own.mean:.3f} and macro-F1 {own.macro_f1:.3f}, not better than "
+                    f"the faster {other.architecture.name}"
+                )
         return ""
 
     def _list_cheaper(self, architecture: Architecture) -> list[CandidateResult]:

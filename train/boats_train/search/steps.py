@@ -12,15 +12,10 @@ from boats_runtime.cli.app import Log
 from boats_runtime.files import scratch_folder
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.features.cache import FeatureCache, network_key
-from boats_train.features.extraction import decode_images
-from boats_train.features.inference import (
-    InferenceBackend,
-    choose_backend,
-    float32_backend,
-)
+from boats_train.features.inference import InferenceBackend
+from boats_train.features.splits import choose_probed_backend
 from boats_train.models.backbone import make_preprocessing
 from boats_train.models.feature_network import FeatureNetwork
-from boats_train.pipeline import PROBE_IMAGES
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.run import Run, write_run
 from boats_train.search.candidates import Architecture, make_network
@@ -148,20 +143,12 @@ class CandidateSteps:
         context, preprocessing = self._context, self._get_preprocessing()
         if self._backend is None or self._cache is None:
             network = self._get_network()
-            self._backend = self._choose_backend(network, preprocessing)
+            # As in the training of the chosen candidate, which finds these features in the cache.
+            paths = context.dataset.splits["train"].paths
+            self._backend = choose_probed_backend(network, preprocessing, paths)
             key = network_key(network, preprocessing, self._backend.name)
             self._cache = FeatureCache(context.cache, key)
         return context.evaluator.extract(self._backend, preprocessing, self._cache, indices)
-
-    def _choose_backend(
-        self, network: FeatureNetwork, preprocessing: Preprocessing
-    ) -> InferenceBackend:
-        # As in the training of the chosen candidate, which then finds these features in the cache.
-        paths = self._context.dataset.splits["train"].paths
-        indices = np.linspace(0, len(paths) - 1, PROBE_IMAGES, dtype=int)
-        decoded = decode_images(preprocessing, [paths[index] for index in indices])
-        probe = [pixels for _, pixels in decoded]
-        return choose_backend(network, np.stack(probe)) if probe else float32_backend(network)
 
     def _get_features(self) -> TrainingFeatures:
         if self._features is None:
