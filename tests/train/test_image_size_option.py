@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from boats_data.dataset import scan_dataset
-from boats_train.pipeline import training_digest
 from boats_train.runs.config import TrainConfig
+from boats_train.runs.inputs import training_digest
 
 Train = Callable[..., object]
 

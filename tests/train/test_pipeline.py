@@ -13,11 +13,12 @@ from boats_runtime.decoding import decode
 from boats_runtime.errors import UsageError
 from boats_runtime.preprocessing import Preprocessing
 from boats_train.features import inference
-from boats_train.pipeline import TrainingPipeline, Workspace, training_digest
+from boats_train.pipeline import TrainingPipeline, Workspace
 from boats_train.plots import write_plots
 from boats_train.report_comparison import format_comparison, train_report_models, write_comparison
 from boats_train.result_tables import format_cross_validation, format_result
 from boats_train.runs.config import TrainConfig
+from boats_train.runs.inputs import training_digest
 from boats_train.runs.run import Run, load_run, write_run
 
 

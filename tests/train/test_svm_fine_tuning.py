@@ -124,13 +124,6 @@ def test_train__auto_with_random_weights(
     assert [path.name for path in Path("runs").glob(".*")] == []
 
 
-def test_train__unfreeze_with_an_unknown_value(
-    train: Train, dataset_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train("--data", dataset_folder, "--unfreeze", "some") == 2
-    assert "--unfreeze some: must be all, or a number of blocks" in capsys.readouterr().err
-
-
 def test_train__resumes_a_killed_fine_tuning(
     train: Train, dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,11 +17,12 @@ from boats_train import report_comparison
 from boats_train.features.cache import default_folder
 from boats_train.finetune.distributed import join_distributed
 from boats_train.models.weights import DownloadError
-from boats_train.pipeline import TrainingPipeline, TrainingResult, Workspace, training_digest
+from boats_train.pipeline import TrainingPipeline, TrainingResult, Workspace
 from boats_train.plots import write_plots
 from boats_train.result_tables import format_result
 from boats_train.runs.checkpoints import PREFIX, remove_crashed, reserve_checkpoints
 from boats_train.runs.config import TrainConfig
+from boats_train.runs.inputs import training_digest
 from boats_train.runs.run import check_output, write_run
 from boats_train.search.candidates import Architecture
 from boats_train.search.frontier import Budget, choose

@@ -1,9 +1,7 @@
 """Train a run from a dataset: network, features, classifier and metrics."""
 
-import hashlib
-import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,8 @@ from boats_data.groups import find_groups
 from boats_metrics.classification import ClassificationMetrics, compute_metrics
 from boats_runtime.cli.app import Log
 from boats_runtime.errors import DataError, UsageError
-from boats_train.features.cache import FeatureCache, network_key
-from boats_train.features.extraction import decode_images, extract_features
-from boats_train.features.inference import InferenceBackend, choose_backend, float32_backend
+from boats_train.features.extraction import decode_images
+from boats_train.features.splits import SplitExtractor, SplitFeatures
 from boats_train.finetune.distributed import DistributedContext
 from boats_train.finetune.linear_head import (
     ArrayDataset,
@@ -31,6 +28,7 @@ from boats_train.finetune.loop import Checkpoint, EpochMetrics
 from boats_train.finetune.recipe import fine_tune
 from boats_train.finetune.sampling import keep_readable
 from boats_train.finetune.svm_backbone import BackboneFineTuning, FineTunedBackbone
+from boats_train.finetune.svm_fitting import fit_svm_on_backbone
 from boats_train.finetune.trainer import FineTuningData, FineTuningSettings
 from boats_train.models.backbone import build_backbone, load_weights, make_preprocessing
 from boats_train.models.feature_network import FeatureNetwork, check_network
@@ -39,11 +37,6 @@ from boats_train.models.sources import find_source
 from boats_train.runs.config import TrainConfig
 from boats_train.runs.inputs import digest_inputs
 from boats_train.runs.run import Run, library_versions, load_run
-from boats_train.svm.cross_fitted import HeldOutFeatures, fit_cross_fitted_svm
-from boats_train.svm.fit import cross_validate, fit_svm
-
-PROBE_IMAGES = 4
-"""Training images on which inference backends are compared."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +79,6 @@ class _FittedClassifier:
     estimator: Any
     details: dict[str, Any]
     history: list[EpochMetrics]
-
-
-@dataclass(frozen=True)
-class _SplitFeatures:
-    """Decoded images of a split with the SHA-256 digests of their files.
-
-    `arithmetic` is the name of the inference backend.
-    """
-
-    features: NDArray[np.float32]
-    targets: NDArray[np.int64]
-    paths: tuple[Path, ...]
-    digests: tuple[bytes, ...]
-    arithmetic: str
 
 
 class TrainingPipeline:
@@ -231,53 +210,18 @@ class TrainingPipeline:
         self._check_readable(name, targets)
         return ArrayDataset(np.stack([pixels for _, pixels in decoded]), targets)
 
-    def _extract_features(self, network: FeatureNetwork) -> dict[str, _SplitFeatures]:
+    def _extract_features(self, network: FeatureNetwork) -> dict[str, SplitFeatures]:
         config, workspace = self._config, self._workspace
-        self._skipped = []
-        chosen = self._choose_backend(network)
-        # The other splits are measured, and the network that is exported is in float32.
-        float32 = chosen if chosen.name == "float32" else float32_backend(network)
-        note = "" if float32 is chosen else "; the other splits in float32"
-        workspace.log(
-            f"features: {config.backbone} on {network.mean.device}, "
-            f"{config.height}x{config.width}, {chosen.name}: {chosen.reason}{note}"
+        extractor = SplitExtractor(network, self._preprocessing, workspace.cache, workspace.log)
+        extracted = extractor.extract(
+            self._dataset, config.backbone, float32_only=config.model == "cnn"
         )
-        caches = {
-            backend.name: FeatureCache(
-                workspace.cache, network_key(network, self._preprocessing, backend.name)
-            )
-            for backend in (chosen, float32)
-        }
-        extracted = {}
-        for name, split in self._dataset.splits.items():
-            backend = chosen if name == "train" else float32
-            cache = caches[backend.name]
-            features = extract_features(backend, self._preprocessing, split.paths, cache, name)
-            if features.cached:
-                workspace.log(
-                    f"{name}: features of {features.cached} images read from {workspace.cache}"
-                )
-            for path, reason in features.skipped:
-                workspace.log(f"skipped {path}: {reason}")
-            self._skipped.extend(features.skipped)
-            targets = split.targets[features.indices]
-            self._check_readable(name, targets)
-            paths = tuple(split.paths[index] for index in features.indices)
-            extracted[name] = _SplitFeatures(
-                features.values, targets, paths, features.digests, backend.name
-            )
+        self._skipped = [item for split in extracted.values() for item in split.skipped]
+        for name, split in extracted.items():
+            self._check_readable(name, split.targets)
         return extracted
 
-    def _choose_backend(self, network: FeatureNetwork) -> InferenceBackend:
-        paths = self._dataset.splits["train"].paths
-        indices = np.linspace(0, len(paths) - 1, PROBE_IMAGES, dtype=int)
-        decoded = decode_images(self._preprocessing, [paths[index] for index in indices])
-        probe = [pixels for _, pixels in decoded]
-        if self._config.model == "cnn" or not probe:
-            return float32_backend(network)
-        return choose_backend(network, np.stack(probe))
-
-    def _fit_classifier(self, splits: dict[str, _SplitFeatures]) -> _FittedClassifier:
+    def _fit_classifier(self, splits: dict[str, SplitFeatures]) -> _FittedClassifier:
         config, train, valid = self._config, splits["train"], splits["valid"]
         count, width = train.features.shape
         self._workspace.log(f"{config.model}: {count} images, {width} features")
@@ -293,46 +237,14 @@ class TrainingPipeline:
                     self._checkpoint,
                 )
             return _FittedClassifier(to_logistic_regression(layer), {}, history)
-        return self._fit_svm(train, valid)
-
-    def _fit_svm(self, train: _SplitFeatures, valid: _SplitFeatures) -> _FittedClassifier:
-        config, backbone = self._config, self._backbone
-        groups, seed = config.groups or None, config.seed
-        if backbone.cross_fit and backbone.images:
-            images = backbone.images
-            held_out = HeldOutFeatures(
-                backbone.cross_fit.features,
-                images.targets,
-                backbone.cross_fit.folds,
-                images.train_count,
-            )
-            svm, with_valid = fit_cross_fitted_svm(
-                train.features, train.targets, held_out, tune=config.tune, seed=seed
-            )
-        else:
-            svm = fit_svm(
-                train.features, train.targets, train.paths,
-                tune=config.tune, groups=groups, seed=seed,
-            )  # fmt: skip
-            with_valid = cross_validate(
-                np.concatenate([train.features, valid.features]),
-                np.concatenate([train.targets, valid.targets]),
-                [*train.paths, *valid.paths],
-                svm.scores[0].candidate,
-                splits=("train", "valid"),
-                groups=groups,
-                seed=seed,
-            )
-        details = svm.to_json() | {"cross_validation_with_valid": with_valid}
-        if backbone.details:
-            details["fine_tuning"] = backbone.details
-        return _FittedClassifier(svm.estimator, details, backbone.history)
+        estimator, details = fit_svm_on_backbone(config, self._backbone, train, valid)
+        return _FittedClassifier(estimator, details, self._backbone.history)
 
     def _evaluate(
         self,
         network: FeatureNetwork,
         classifier: _FittedClassifier,
-        splits: dict[str, _SplitFeatures],
+        splits: dict[str, SplitFeatures],
         seconds: list[float],
     ) -> TrainingResult:
         probabilities: dict[str, NDArray[np.float64]] = {}
@@ -379,23 +291,3 @@ class TrainingPipeline:
         if name == "train" and missing:
             folder /= self._classes[min(missing)]
             raise DataError(f"{folder}: none of the images can be read")
-
-
-def training_digest(config: TrainConfig, dataset: Dataset) -> str:
-    """Return a digest of the configuration and the images, which identifies a checkpoint.
-
-    The content of an image is identified by its size and time of modification, that of the weights
-    by its digest.
-    """
-    images = [_describe_file(path) for split in dataset.splits.values() for path in split.paths]
-    settings = replace(config, image_size="").to_json()  # the resolved size counts
-    content = json.dumps([settings, digest_inputs(config), images], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _describe_file(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError:  # the training skips it
-        return str(path), 0, 0
-    return str(path), status.st_size, status.st_mtime_ns
