@@ -28,7 +28,6 @@ from boats_runtime.errors import (
     CheckError,
     DataError,
     ModelError,
-    OutputError,
     ProviderError,
     UsageError,
 )
@@ -198,8 +197,3 @@ def open_backend(file: Path, provider: str) -> tuple[InferenceBackend, str]:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return InferenceBackend("int8", "exported file", 1, run), digest
-
-
-def write_failed(folder: Path, error: OSError) -> OutputError:
-    """Return the error for a search folder that cannot be written."""
-    return OutputError(f"{folder}: the search cannot be written: {error.strerror or error}")
