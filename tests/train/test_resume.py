@@ -76,8 +76,13 @@ def test_train__removes_what_crashed_trainings_left(
         (runs / f".training-{name}").mkdir(parents=True)
     (runs / ".training-resumable" / CHECKPOINT).touch()
     (runs / ".training-crashed" / ".curves.csv-12.partial").touch()
+    for name, file in (("folds", f"fold-1/{CHECKPOINT}"), ("stored", "activations/00000.npy")):
+        path = runs / f".training-{name}" / file
+        path.parent.mkdir(parents=True)
+        path.touch()
     (runs / ".run-123456789-files.partial" / "run").mkdir(parents=True)
     with lock_folder(runs / ".training-running"):
         assert train("--data", dataset_folder, *HEAD) == 0
     left = {path.name for path in runs.iterdir() if path.name.startswith(".")}
-    assert left == {".training-resumable", ".training-running"}
+    names = ("resumable", "running", "folds", "stored")
+    assert left == {f".training-{name}" for name in names}
