@@ -186,9 +186,13 @@ def summarize_folds(
 
 
 def subsample(
-    targets: NDArray[np.int64], folds: Folds, seed: int, max_images: int = MAX_IMAGES
+    targets: NDArray[np.int64], folds: Folds, seed: int, max_images: int | None = None
 ) -> NDArray[np.int64]:
-    """Return the indices of about `max_images` images; every class stays in all of its folds."""
+    """Return the indices of about `max_images` images; every class stays in all of its folds.
+
+    None stands for `MAX_IMAGES`.
+    """
+    max_images = MAX_IMAGES if max_images is None else max_images
     if len(targets) <= max_images:
         return np.arange(len(targets))
     rng = np.random.default_rng(seed)
