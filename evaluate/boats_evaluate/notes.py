@@ -1,24 +1,7 @@
-"""Notes beside the numbers: what the intervals stand for, and what was chosen on these images."""
+"""Notes beside the numbers: what was chosen on these images."""
 
 from collections.abc import Mapping
 from typing import Any
-
-from boats_metrics.jackknife import MIN_GROUPS
-
-
-def describe_intervals(unit: str, groups: int | None) -> str:
-    """Return what intervals and tests take as independent, as a phrase.
-
-    Args:
-        unit: `groups` or `images`.
-        groups: Number of groups; None if the images have no groups.
-    """
-    if unit == "groups" and groups is not None:
-        few = f"; fewer than {MIN_GROUPS} say little about others" if groups < MIN_GROUPS else ""
-        return f"over {groups} groups of images{few}"
-    if groups == 1:
-        return "over images of a single group: too narrow for other groups"
-    return "over images without groups: too narrow if the images resemble each other"
 
 
 def find_training_split(provenance: Mapping[str, Any], digest: str) -> str | None:
@@ -39,7 +22,7 @@ def is_epoch_chosen(provenance: Mapping[str, Any]) -> bool:
     config = provenance.get("config")
     if not isinstance(config, dict):
         return False
-    return config.get("model") in ("finetune", "cnn")
+    return config.get("model") == "finetune" and config.get("unfreeze") not in (None, "0")
 
 
 def describe_split(split: str | None, *, epoch_chosen: bool) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 from boats_evaluate.evaluation import Evaluation, Reference
 from boats_evaluate.file_metrics import MIN_SUPPORT
 from boats_evaluate.gate import GateResult
-from boats_evaluate.notes import describe_intervals
 from boats_evaluate.saliency import compute_saliency, draw_saliency
 from boats_evaluate.selection import MAX_THUMBNAILS, PageSelection, select_classes, select_images
 from boats_evaluate.thumbnails import MISTAKE_SIZE, encode_data_uri, load_reduced, make_thumbnails
+from boats_metrics.jackknife import describe_intervals
 from boats_runtime import __version__
 from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ImageError

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from boats_evaluate.evaluation import Evaluation, FileResult, Reference
 from boats_evaluate.file_metrics import MIN_SUPPORT, Confusion, Groups, UnknownClass
 from boats_evaluate.gate import GateResult
-from boats_evaluate.notes import describe_intervals
 from boats_metrics.classification import ClassificationMetrics, format_class_table
+from boats_metrics.jackknife import describe_intervals
 from boats_runtime.text import escape_text
 
 MAX_ROWS = 10

@@ -112,3 +112,18 @@ def combine(group_interval: Interval, image_interval: Interval) -> Interval:
     Groups that agree by chance must not make an interval narrower than independent images would.
     """
     return min(group_interval[0], image_interval[0]), max(group_interval[1], image_interval[1])
+
+
+def describe_intervals(unit: str, groups: int | None) -> str:
+    """Return what intervals and tests take as independent, as a phrase.
+
+    Args:
+        unit: `groups` or `images`.
+        groups: Number of groups; None if the images have no groups.
+    """
+    if unit == "groups" and groups is not None:
+        few = f"; fewer than {MIN_GROUPS} say little about others" if groups < MIN_GROUPS else ""
+        return f"over {groups} groups of images{few}"
+    if groups == 1:
+        return "over images of a single group: too narrow for other groups"
+    return "over images without groups: too narrow if the images resemble each other"

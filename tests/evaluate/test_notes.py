@@ -5,7 +5,6 @@ import pytest
 
 from boats_evaluate.evaluation import Evaluation
 from boats_evaluate.notes import (
-    describe_intervals,
     describe_split,
     find_training_split,
     is_epoch_chosen,
@@ -17,7 +16,7 @@ from boats_evaluate.terminal import format_evaluation
 from support.evaluations import make_evaluation
 
 PROVENANCE = {
-    "config": {"model": "finetune", "unfreeze": "0"},
+    "config": {"model": "finetune", "unfreeze": "2"},
     "data": {"train": "1", "valid": "2"},
 }
 
@@ -36,23 +35,6 @@ def render(evaluation: Evaluation) -> str:
     return render_report(evaluation, select_images(evaluation, 0), [], {}, [])
 
 
-@pytest.mark.parametrize(
-    ("unit", "groups", "text"),
-    [
-        ("groups", 5, "over 5 groups of images"),
-        ("groups", 4, "over 4 groups of images; fewer than 5 say little about others"),
-        ("images", 1, "over images of a single group: too narrow for other groups"),
-        (
-            "images",
-            None,
-            "over images without groups: too narrow if the images resemble each other",
-        ),
-    ],
-)
-def test_describe_intervals__names_the_unit(unit: str, groups: int | None, text: str) -> None:
-    assert describe_intervals(unit, groups) == text
-
-
 def test_find_training_split__by_the_digest_of_the_images() -> None:
     assert find_training_split(PROVENANCE, "2") == "valid"
     assert find_training_split(PROVENANCE, "3") is None
@@ -67,13 +49,16 @@ def test_find_training_split__malformed_provenance(value: object) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({"model": "finetune", "unfreeze": "0"}, True),
-        ({"model": "cnn", "unfreeze": "0"}, True),
+        ({"model": "finetune", "unfreeze": "2"}, True),
+        ({"model": "finetune", "unfreeze": "0"}, False),
+        ({"model": "cnn", "unfreeze": "0"}, False),
         ({"model": "svm", "unfreeze": "all"}, False),
         ({"model": "svm"}, False),
     ],
 )
-def test_is_epoch_chosen__gradient_training(config: dict[str, str], expected: bool) -> None:
+def test_is_epoch_chosen__only_where_the_backbone_is_trained(
+    config: dict[str, str], expected: bool
+) -> None:
     assert is_epoch_chosen({"config": config}) is expected
 
 

@@ -75,7 +75,9 @@ def swap_red_and_blue(monkeypatch: pytest.MonkeyPatch, _: Run) -> None:
 def change_the_resampling(monkeypatch: pytest.MonkeyPatch, _: Run) -> None:
     class Nearest(Preprocessing):
         def apply(
-            self, image: Image.Image, extent: tuple[float, float] | None = None
+            self,
+            image: Image.Image,
+            extent: tuple[float, float] | None = None,  # noqa: ARG002
         ) -> np.ndarray:
             size = (self.width, self.height)
             return np.asarray(image.convert("RGB").resize(size, Image.Resampling.NEAREST))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from boats_metrics.jackknife import Jackknife, combine
+from boats_metrics.jackknife import Jackknife, combine, describe_intervals
 
 
 def leave_out(values: np.ndarray) -> Jackknife:
@@ -47,3 +47,20 @@ def test_p_values__equal_groups() -> None:
 
 def test_combine__smallest_common_interval() -> None:
     assert combine((0.2, 0.5), (0.3, 0.6)) == (0.2, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "groups", "text"),
+    [
+        ("groups", 5, "over 5 groups of images"),
+        ("groups", 4, "over 4 groups of images; fewer than 5 say little about others"),
+        ("images", 1, "over images of a single group: too narrow for other groups"),
+        (
+            "images",
+            None,
+            "over images without groups: too narrow if the images resemble each other",
+        ),
+    ],
+)
+def test_describe_intervals__names_the_unit(unit: str, groups: int | None, text: str) -> None:
+    assert describe_intervals(unit, groups) == text

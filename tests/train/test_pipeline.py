@@ -183,7 +183,8 @@ def test_run__records_cross_validation_and_threshold(
     selection = metrics["operating_point"]
     assert len(selection["curve"]) == 101
     lines = format_result(result).splitlines()
-    assert lines[5:9] == format_cross_validation(metrics)
+    assert lines[4].startswith("intervals over images without groups")
+    assert lines[6:10] == format_cross_validation(metrics)
 
 
 @pytest.mark.parametrize(("pattern", "unit"), [(r"(\d)\.jpg", "groups"), ("", "images")])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from boats_metrics.classification import format_class_table
+from boats_metrics.jackknife import describe_intervals
 from boats_runtime.text import escape_text
 from boats_train.pipeline import TrainingResult
 
@@ -16,6 +17,10 @@ def format_result(result: TrainingResult) -> str:
         f"{_format_interval(split.macro_f1, split.intervals.macro_f1)}  {split.images:6d}"
         for name, split in result.metrics.items()
     )
+    first = next(iter(result.metrics.values()))
+    lines.append(f"intervals {describe_intervals(first.intervals.unit, first.intervals.groups)}")
+    if result.run.config.model == "finetune" and result.run.config.unfreeze != "0":
+        lines.append("the epoch was chosen by the macro-F1 of valid, which is optimistic")
     if "cross_validation" in result.run.metrics:
         lines += ["", *format_cross_validation(result.run.metrics)]
     last = list(result.metrics)[-1]
