@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import Estimate, Task, TimingSettings, compare
-from boats_runtime.classifier import INPUT, Classifier
+from boats_runtime.classifier import Classifier
+from boats_runtime.model_session import INPUT
 from boats_runtime.prediction import Failure
 from suite.harness import ScriptResult, run_script
 from suite.synthetic_models import draw_images, load_networks, write_model

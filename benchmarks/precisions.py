@@ -11,7 +11,7 @@ from typing import Any
 
 from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import Estimate, TimingSettings, compare
-from boats_runtime.classifier import INPUT
+from boats_runtime.model_session import INPUT
 from boats_runtime.providers.session import Threads, open_session
 from suite.harness import ScriptResult, run_script
 from suite.synthetic_models import add_svm, load_networks, make_pixels, quantize

@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 
 from boats_benchmark.report import format_markdown
-from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.model_session import INPUT
 from boats_runtime.providers.wheels import import_onnxruntime
 from suite.harness import ScriptResult, run_script
 from suite.peer_runtimes import create_openvino_request

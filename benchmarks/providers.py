@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import Task, TimingSettings, summarize, time_interleaved
-from boats_runtime.classifier import INPUT, OUTPUTS, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.errors import ProviderError, first_line
+from boats_runtime.model_session import INPUT, OUTPUTS
 from boats_runtime.providers.session import PROVIDERS
 from boats_runtime.providers.wheels import import_onnxruntime
 from boats_train.models.backbone import build_backbone

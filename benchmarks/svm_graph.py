@@ -27,8 +27,8 @@ from boats_benchmark.timing import (
     time_interleaved,
 )
 from boats_export.classifier_graph import export_classifier
-from boats_runtime.classifier import FEATURES
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.model_session import FEATURES
 from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.calibrated_svc import CalibratedSVC
 from suite.harness import ScriptResult, run_script

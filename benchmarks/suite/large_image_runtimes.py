@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from boats_benchmark.timing import Task, TimingSettings, time_interleaved
-from boats_runtime.classifier import CPU_BATCH_SIZE, INPUT, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.model_session import CPU_BATCH_SIZE, INPUT
 from boats_runtime.prediction import Failure
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.providers.session import Threads, open_session

@@ -23,8 +23,9 @@ from onnx import compose, helper, numpy_helper
 
 from boats_benchmark.timing import Task, TimingSettings, time_interleaved
 from boats_export.opset import IR_VERSION, OPSET
-from boats_runtime.classifier import FEATURES, INPUT, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.cpu import granted_cpus
+from boats_runtime.model_session import FEATURES, INPUT
 from boats_runtime.preprocessing import Preprocessing
 from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.backbone import build_backbone

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from boats_export.opset import IR_VERSION, OPSET
-from boats_runtime.classifier import FEATURES
+from boats_runtime.model_session import FEATURES
 from boats_train.models.calibrated_svc import CalibratedSVC
 
 CLASSES = 16

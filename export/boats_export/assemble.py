@@ -10,9 +10,9 @@ from onnx import compose
 from boats_export.classifier_graph import BATCH
 from boats_export.opset import OPSET, convert_opset
 from boats_runtime import __version__
-from boats_runtime.classifier import FEATURES, OUTPUTS
 from boats_runtime.model.describe import remove_folders
 from boats_runtime.model.metadata import ModelMetadata
+from boats_runtime.model_session import FEATURES, OUTPUTS
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run
 

@@ -25,7 +25,7 @@ from boats_export.step_graphs import (
     convert_scaler,
 )
 from boats_export.svm_graph import convert_svc, set_svc_shape
-from boats_runtime.classifier import FEATURES
+from boats_runtime.model_session import FEATURES
 from boats_train.models.calibrated_svc import CalibratedSVC
 
 BATCH = "batch"

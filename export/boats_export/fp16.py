@@ -8,7 +8,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from boats_export.network import normalization_output
 from boats_export.opset import set_versions
-from boats_runtime.classifier import FEATURES, INPUT
+from boats_runtime.model_session import FEATURES, INPUT
 
 
 def convert_to_fp16(network: onnx.ModelProto) -> onnx.ModelProto:

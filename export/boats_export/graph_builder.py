@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 
 from boats_export.opset import OPSET
-from boats_runtime.classifier import OUTPUTS
+from boats_runtime.model_session import OUTPUTS
 
 PROBABILITIES, LABEL = OUTPUTS
 

@@ -7,7 +7,7 @@ import onnx
 import torch
 
 from boats_export.opset import OPSET, set_versions
-from boats_runtime.classifier import FEATURES, INPUT
+from boats_runtime.model_session import FEATURES, INPUT
 from boats_runtime.preprocessing import Preprocessing
 
 

@@ -28,9 +28,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from boats_export.opset import set_versions
 from boats_export.verification_images import Pixels, VerificationImages
 from boats_export.verify import compute_onnx_features
-from boats_runtime.classifier import INPUT
 from boats_runtime.cpu import cpu_flags, has_dot_products
 from boats_runtime.errors import DataError
+from boats_runtime.model_session import INPUT
 from boats_runtime.progress import track
 
 CALIBRATION_IMAGES = 48

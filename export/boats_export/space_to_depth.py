@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
 from boats_export.opset import IR_VERSION, OPSET
-from boats_runtime.classifier import INPUT
+from boats_runtime.model_session import INPUT
 
 MIN_KERNEL_SIZE = 5
 """Smallest kernel that is rearranged: for smaller ones, stacking costs what it saves."""

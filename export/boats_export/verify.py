@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from boats_export.verification_images import STRESS_INPUTS, Pixels, VerificationImages
-from boats_runtime.classifier import FEATURES, INPUT, OUTPUTS, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.errors import CheckError
+from boats_runtime.model_session import FEATURES, INPUT, OUTPUTS
 from boats_runtime.providers.session import Threads, open_session
 from boats_train.models.calibrated_svc import CalibratedSVC
 from boats_train.runs.run import Run

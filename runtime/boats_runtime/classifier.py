@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from boats_runtime.cpu import cpu_flags, saturates
-from boats_runtime.errors import ImageError, ModelError, UsageError, first_line
+from boats_runtime.errors import ImageError, ModelError, UsageError
 from boats_runtime.model.file import read_model
+from boats_runtime.model_session import FEATURES, OUTPUTS, ModelSession, require_array
 from boats_runtime.prediction import (
     Failure,
     ImageInput,
@@ -27,19 +28,7 @@ from boats_runtime.prediction import (
     describe_type,
 )
 from boats_runtime.prefetch import prefetch_batches
-from boats_runtime.providers.session import Threads, open_session, warm_up
-
-INPUT = "image"
-OUTPUTS = ("probabilities", "label")
-FEATURES = "features"
-"""Additional output of files exported with `--with-features`."""
-
-CPU_BATCH_SIZE = 4
-"""Batch size on CPUs if the file has a dynamic one: larger batches need more memory and are not
-faster."""
-
-ACCELERATOR_BATCH_SIZE = 16
-"""Batch size on other providers, which need large batches to be fully used."""
+from boats_runtime.providers.session import Threads, open_session
 
 _IMAGE_TYPES = (str, Path, bytes, bytearray, Image.Image, np.ndarray)
 
@@ -98,15 +87,13 @@ class Classifier:
             Image.preinit()
             try:
                 active = opening.result()
-                self._session: Any = active.session
-                self._check_interface()
+                self._session = ModelSession(active, file.metadata)
             except ModelError as error:
                 raise ModelError(f"{path}: {error}") from error
         self.provider = active.provider
         self.selection_reason = active.reason
         self.nodes = active.nodes
-        default_batch = CPU_BATCH_SIZE if self.provider == "cpu" else ACCELERATOR_BATCH_SIZE
-        self.batch = self._fixed_batch or default_batch
+        self.batch = self._session.batch
 
     def __repr__(self) -> str:
         model = str(self._reopen.args[0])
@@ -127,11 +114,11 @@ class Classifier:
 
     def close(self) -> None:
         """Free the memory of the model; later predictions raise `UsageError`."""
-        self._session = None
+        self._session.close()
 
     def warm_up(self) -> None:
         """Run the model once on a black image, so that the first prediction is not slower."""
-        warm_up(self._get_session())
+        self._session.warm_up()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -284,7 +271,7 @@ class Classifier:
             ModelError: If the model fails or its outputs are invalid.
             TypeError: If the pixels are no array.
         """
-        probabilities, labels = self._run_session(pixels, OUTPUTS)
+        probabilities, labels = self._session.run(pixels, OUTPUTS)
         count, classes = len(pixels), len(self.metadata.labels)
         if (
             probabilities.shape != (count, classes)
@@ -303,10 +290,10 @@ class Classifier:
             ModelError: If the model fails.
             TypeError: As in `run`.
         """
-        _require_array(pixels)
-        if not self._has_features:
+        require_array(pixels)
+        if not self._session.has_features:
             raise UsageError("the model has no features output: export it with --with-features")
-        (features,) = self._run_session(pixels, (FEATURES,))
+        (features,) = self._session.run(pixels, (FEATURES,))
         return features
 
     def _decode(
@@ -321,77 +308,6 @@ class Classifier:
         except ImageError as error:
             return Failure(str(error), item.name)
 
-    def _run_session(
-        self, pixels: NDArray[np.uint8], outputs: tuple[str, ...]
-    ) -> list[NDArray[Any]]:
-        _require_array(pixels)
-        size = self.metadata.preprocessing
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (size.height, size.width, 3):
-            raise UsageError(
-                f"expected pixels (N, {size.height}, {size.width}, 3) uint8, "
-                f"got {pixels.shape} {pixels.dtype}"
-            )
-        session = self._get_session()
-        count, batch = len(pixels), self._fixed_batch
-        if batch is None:
-            # Accelerators compile for each new shape: limit them to two batch sizes.
-            batch = self.batch if self.provider != "cpu" and count > 1 else max(1, count)
-        padding = -count % batch if count else batch
-        if padding:
-            black = np.zeros((padding, *pixels.shape[1:]), np.uint8)
-            pixels = np.concatenate([pixels, black])
-        try:
-            parts = [
-                session.run(list(outputs), {INPUT: pixels[start : start + batch]})
-                for start in range(0, len(pixels), batch)
-            ]
-            return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
-        except Exception as error:
-            raise ModelError(f"the model fails on this input: {first_line(error)}") from error
-
-    def _get_session(self) -> Any:
-        session = self._session  # read once: another thread may close the classifier
-        if session is None:
-            raise UsageError("this classifier is closed")
-        return session
-
-    def _check_interface(self) -> None:
-        size, classes = self.metadata.preprocessing, len(self.metadata.labels)
-        inputs = _get_signatures(self._session.get_inputs())
-        _, shape = inputs.get(INPUT, ("", []))
-        batch = self._fixed_batch = shape[0] if shape else None
-        if batch == 0 or inputs != {INPUT: ("tensor(uint8)", [batch, size.height, size.width, 3])}:
-            raise ModelError(
-                f"expected one input {INPUT} (N, {size.height}, {size.width}, 3) uint8"
-            )
-        outputs = _get_signatures(self._session.get_outputs())
-        self._has_features = FEATURES in outputs
-        features_type, features_shape = outputs.pop(FEATURES, ("tensor(float)", [batch, None]))
-        expected = {
-            "probabilities": ("tensor(float)", [batch, classes]),
-            "label": ("tensor(int64)", [batch]),
-        }
-        if outputs != expected or features_type != "tensor(float)" or len(features_shape) != 2:
-            raise ModelError(
-                f"expected outputs probabilities (N, {classes}) float32 and label (N,) int64"
-            )
-
-
-def _require_array(pixels: object) -> None:
-    if not isinstance(pixels, np.ndarray):
-        raise TypeError(
-            "expected prepared pixels (N, height, width, 3) uint8, such as "
-            f"classifier.prepare(image)[None], got {type(pixels).__name__}"
-        )
-
 
 def _get_name(image: ImageSource) -> str:
     return str(image) if isinstance(image, str | Path) else ""
-
-
-def _get_signatures(nodes: Iterable[Any]) -> dict[str, tuple[str, list[int | None]]]:
-    """Return the type and shape of each input or output by name; None for a dynamic size."""
-    return {
-        node.name: (node.type, [size if isinstance(size, int) else None for size in node.shape])
-        for node in nodes
-    }

@@ -15,9 +15,10 @@ from PIL import Image
 
 import boats_runtime
 from boats_runtime import classifier as classifier_module
-from boats_runtime.classifier import CPU_BATCH_SIZE, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.decoding import decode
 from boats_runtime.errors import ImageError, UsageError
+from boats_runtime.model_session import CPU_BATCH_SIZE
 from boats_runtime.prediction import Failure, ImageInput, Prediction, Score
 from support.toy_model import LABELS, ToyModel, make_pixels
 

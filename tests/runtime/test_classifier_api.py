@@ -175,7 +175,7 @@ def test_predict_many__error_leaves_no_threads(
     def classify() -> None:
         for number, _ in enumerate(toy.predict_many(read_images())):
             if number == 5 and failing == "model":
-                monkeypatch.setattr(toy, "_session", object())
+                monkeypatch.setattr(toy._session, "_session", object())
             if number == 5 and failing == "caller":
                 raise ZeroDivisionError
 

@@ -6,10 +6,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnxruntime import InferenceSession
 
-from boats_runtime.classifier import CPU_BATCH_SIZE, Classifier
+from boats_runtime.classifier import Classifier
 from boats_runtime.decoding import decode
 from boats_runtime.errors import ModelError, UsageError
+from boats_runtime.model_session import (
+    ACCELERATOR_BATCH_SIZE,
+    OUTPUTS,
+    ModelSession,
+)
 from boats_runtime.preprocessing import Preprocessing
+from boats_runtime.providers.session import ActiveSession, open_session
 from support.toy_model import HEIGHT, WIDTH, ToyModel, make_pixels
 
 FIXED_BATCH = {"input_shape": (4, HEIGHT, WIDTH, 3)}
@@ -76,7 +82,7 @@ def test_run__invalid_outputs(model: Path, monkeypatch: pytest.MonkeyPatch, defe
                 return [probabilities, labels + 9]
             return [probabilities[:1] if defect == "shape" else probabilities * np.nan, labels]
 
-    monkeypatch.setattr(toy, "_session", BrokenSession())
+    monkeypatch.setattr(toy._session, "_session", BrokenSession())
     message = "fails on this input: Non-zero status code$" if defect == "error" else "invalid prob"
     with pytest.raises(ModelError, match=message):
         toy.run(make_pixels(2))
@@ -84,23 +90,24 @@ def test_run__invalid_outputs(model: Path, monkeypatch: pytest.MonkeyPatch, defe
 
 def test_run__accelerators_get_two_shapes(model: Path) -> None:
     toy = Classifier(ToyModel().save(model), "cpu")
-    expected = toy.run(make_pixels(11))[0]
+    expected = toy.run(make_pixels(20))[0]
     shapes: set[tuple[int, ...]] = set()
 
     class RecordingSession:
         def __init__(self, session: InferenceSession) -> None:
             self._session = session
+            self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
 
         def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[NDArray]:
             shapes.add(feeds["image"].shape)
             return self._session.run(names, feeds)
 
-    toy._session = RecordingSession(toy._session)
-    toy.provider = "cuda"
-    for count in (1, 2, 5, 8, 11):
-        probabilities, _ = toy.run(make_pixels(11)[:count])
+    recording = RecordingSession(open_session(model.read_bytes(), "cpu").session)
+    session = ModelSession(ActiveSession(recording, "cuda", "", {}), toy.metadata)
+    for count in (1, 2, 5, 16, 20):
+        probabilities, _ = session.run(make_pixels(20)[:count], OUTPUTS)
         np.testing.assert_allclose(probabilities, expected[:count], atol=1e-6)
-    assert shapes == {(1, HEIGHT, WIDTH, 3), (CPU_BATCH_SIZE, HEIGHT, WIDTH, 3)}
+    assert shapes == {(1, HEIGHT, WIDTH, 3), (ACCELERATOR_BATCH_SIZE, HEIGHT, WIDTH, 3)}
 
 
 # --- embed
