@@ -11,8 +11,6 @@ interleaved trials in each of several starts, and the intervals include the diff
 starts. Exits with 5 if a target is missed.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -25,7 +23,7 @@ from boats_benchmark.report import format_markdown
 from boats_benchmark.timing import MIN_STARTS, Estimate, estimate_ratio, summarize
 from boats_data.image_sizes import choose_size
 from boats_runtime.preprocessing import Preprocessing
-from suite.harness import ScriptResult, run_script
+from suite.harness import ScriptResult, run_module, run_script
 from suite.large_image_runtimes import (
     INT8,
     INT8_VERSION_1,
@@ -89,13 +87,10 @@ def compare_versions(preprocessing: Preprocessing, images: Path) -> float:
 
 def time_backends(folder: str, backbone: str, size: str, rounds: int, seed: int) -> dict[str, Any]:
     """Time all backends in a new process, see `suite.large_image_runtimes`."""
-    command = [sys.executable, "-m", "suite.large_image_runtimes", folder, "--backbone", backbone]
-    command += ["--size", size, "--rounds", str(rounds), "--seed", str(seed)]
-    process = subprocess.run(
-        command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True, check=True
-    )
-    output: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    return output
+    return run_module(
+        "suite.large_image_runtimes", folder, "--backbone", backbone, "--size", size,
+        "--rounds", rounds, "--seed", seed,
+    )  # fmt: skip
 
 
 def find_missed_targets(rows: dict[str, dict[str, Any]]) -> list[str]:

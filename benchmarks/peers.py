@@ -11,8 +11,6 @@ trials in each of several starts, and the intervals include the differences betw
 with 5 if a target is missed.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,7 +26,7 @@ from boats_benchmark.timing import (
     estimate_ratio,
     summarize,
 )
-from suite.harness import ScriptResult, run_script
+from suite.harness import ScriptResult, run_module, run_script
 from suite.peer_runtimes import (
     EAGER,
     FP32,
@@ -88,13 +86,9 @@ def measure(backbone: str = "resnet50", starts: int = MIN_STARTS, rounds: int = 
 
 def time_backends(folder: str, backbone: str, rounds: int, seed: int) -> dict[str, Any]:
     """Time all backends in a new process, see `suite.peer_runtimes`."""
-    command = [sys.executable, "-m", "suite.peer_runtimes", folder, "--backbone", backbone]
-    command += ["--rounds", str(rounds), "--seed", str(seed)]
-    process = subprocess.run(
-        command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True, check=True
+    return run_module(
+        "suite.peer_runtimes", folder, "--backbone", backbone, "--rounds", rounds, "--seed", seed
     )
-    output: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    return output
 
 
 def to_markdown(

@@ -2,6 +2,8 @@
 
 import argparse
 import inspect
+import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +30,24 @@ class ScriptResult:
     table: str
     values: dict[str, Any]
     missed_targets: list[str] = field(default_factory=list)
+
+
+def run_module(module: str, *arguments: object) -> dict[str, Any]:
+    """Run a module of `suite` in a new process and return the JSON object it prints last.
+
+    Args:
+        module: Dotted name, such as `suite.peer_runtimes`.
+        arguments: Command-line arguments.
+    """
+    process = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    output: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return output
 
 
 def run_script(measure: Callable[..., ScriptResult]) -> NoReturn:

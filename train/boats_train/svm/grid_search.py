@@ -100,12 +100,8 @@ class CandidateScore:
 
     def to_json(self) -> dict[str, Any]:
         """Return the hyperparameters and metrics as JSON values."""
-        return {
-            "scaling": self.candidate.scaler,
+        return self.candidate.to_json() | {
             "gamma": self.gamma,
-            "gamma_factor": self.candidate.gamma_factor,
-            "cost": self.candidate.C,
-            "class_weight": self.candidate.class_weight,
             "fold_accuracy": list(self.fold_accuracy),
             "mean_accuracy": self.mean_accuracy,
             "macro_f1": self.macro_f1,
@@ -152,9 +148,8 @@ class CrossValidation:
         folds: Folds,
     ) -> None:
         if isinstance(features, np.ndarray):
-            self._features = [features.astype(np.float64)] * len(folds.names)
-        else:
-            self._features = [values.astype(np.float64) for values in features]
+            features = [features] * len(folds.names)
+        self._features = features
         self._targets = targets
         self._folds = folds
 
@@ -208,7 +203,8 @@ class CrossValidation:
         for candidate, held_out, labels in track(self._predict(candidates, folds), "search", total):
             predicted[candidate][held_out] = labels
         names = {candidate.scaler for candidate in candidates}
-        scales = {name: _compute_scale(self._features[0], name) for name in names}
+        features = self._features[0].astype(np.float64)
+        scales = {name: _compute_scale(features, name) for name in names}
         return [
             self._score(candidate, scales[candidate.scaler], predicted[candidate])
             for candidate in candidates
@@ -242,7 +238,7 @@ class CrossValidation:
         return CandidateScore(candidate, gamma, accuracies, mean, macro_f1, predicted)
 
     def _compute_distances(self, name: str, fold: int, indices: Fold) -> _FoldDistances:
-        known, unseen = (self._features[fold][part] for part in indices)
+        known, unseen = (self._features[fold][part].astype(np.float64) for part in indices)
         scaler = make_scaler(name)
         if scaler is not None:
             known, unseen = scaler.fit_transform(known), scaler.transform(unseen)
